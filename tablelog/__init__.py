@@ -1,0 +1,44 @@
+"""tablelog: versioned tables as Parquet files and a log of commits, decided by put-if-not-exists and nothing else."""
+
+from __future__ import annotations
+
+from tablelog.display import Explanation
+from tablelog.errors import (
+    ConflictError,
+    CorruptionError,
+    FencedError,
+    InvalidError,
+    NotFoundError,
+    StoreError,
+    TablelogError,
+)
+from tablelog.format.schema import Schema
+from tablelog.format.types import Field
+from tablelog.lake import Lake, connect
+from tablelog.log.state import Commit
+from tablelog.provenance import VERSION as __version__  # noqa: N811 - the name that Python tools look for
+from tablelog.snapshot import Scan, Snapshot
+from tablelog.store.open import register_store
+from tablelog.table import Table, open_table
+
+__all__ = [
+    "Commit",
+    "ConflictError",
+    "CorruptionError",
+    "Explanation",
+    "FencedError",
+    "Field",
+    "InvalidError",
+    "Lake",
+    "NotFoundError",
+    "Scan",
+    "Schema",
+    "Snapshot",
+    "StoreError",
+    "Table",
+    "TablelogError",
+    "__version__",
+    "connect",
+    "open_table",
+    "register_store",
+]

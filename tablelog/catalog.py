@@ -1,0 +1,308 @@
+"""The names of a lake's tables: a log of its own, by the same protocol as a table's.
+
+    _catalog/00000000000000000000.json     {"lake": {"id": …, "format_version": 1}}
+    _catalog/00000000000000000001.json     {"create_table": {"id": …, "name": ["sales", "orders"], "path": "sales/orders"}}
+
+A table is known by its id; its name is only what the newest action says. So rename, drop and undrop are one small commit each and
+move nothing. A dropped table's folder stays where it is. Names are one or two parts, `orders` or
+`sales.orders`; a namespace exists because it was created or because a table is in it. Names that differ only by case are
+the same name, as in SQL.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from tablelog.errors import CorruptionError, InvalidError, NotFoundError
+from tablelog.format import names
+from tablelog.format.schema import check_name
+from tablelog.log.commits import Draft, Head, head_of
+from tablelog.log.followed import FollowedLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tablelog.format.commits import CommitRecord
+    from tablelog.store.base import ObjectStore
+
+FORMAT_VERSION: Final = 1
+_PARTS_MAX: Final = 2
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TableName:
+    """A namespace, empty for none, and a name in it."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return ".".join(_shown(part) for part in (self.namespace, self.name) if part)
+
+    @property
+    def folded(self) -> tuple[str, str]:
+        """What two names have in common that SQL cannot tell apart."""
+        return self.namespace.casefold(), self.name.casefold()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableEntry:
+    """One table as the catalog knows it."""
+
+    id: str
+    name: TableName
+    path: str
+    """Its folder, relative to the lake's root."""
+    dropped_version: int | None = None
+    """The catalog's version that dropped it; None while it is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogState:
+    """All names at one version of the catalog."""
+
+    version: int
+    entries: Mapping[str, TableEntry]
+    """By table id, dropped ones too."""
+    namespaces: frozenset[str]
+
+    def find(self, name: TableName) -> TableEntry | None:
+        """The table of that name, if there is one that is not dropped."""
+        found = (entry for entry in self.entries.values() if entry.name.folded == name.folded)
+        return next((entry for entry in found if entry.dropped_version is None), None)
+
+    def tables(self) -> list[TableEntry]:
+        """Tables that are not dropped, by name."""
+        return sorted((e for e in self.entries.values() if e.dropped_version is None), key=lambda entry: entry.name)
+
+
+class _CatalogHistory:
+    """The catalog's commits, applied in order."""
+
+    def __init__(self) -> None:
+        self._head: Head | None = None
+        self._entries: dict[str, TableEntry] = {}
+        self._namespaces: set[str] = set()
+
+    @property
+    def head(self) -> Head | None:
+        return self._head
+
+    def apply(self, record: CommitRecord) -> None:
+        for action in record.actions:
+            ((kind, body),) = action.items()
+            try:
+                self._apply(kind, body, record.version)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise CorruptionError(f"version {record.version} of the catalog: {kind} is not well formed: {error}") from error
+        self._head = head_of(record)
+
+    def _apply(self, kind: str, body: Mapping[str, Any], version: int) -> None:
+        match kind:
+            case "lake":
+                if int(body["format_version"]) > FORMAT_VERSION:
+                    raise InvalidError(f"the lake has format version {body['format_version']}; upgrade tablelog")
+            case "create_namespace":
+                self._namespaces.add(body["name"])
+            case "drop_namespace":
+                self._namespaces.discard(body["name"])
+            case "create_table":
+                entry = TableEntry(id=body["id"], name=TableName(*body["name"]), path=names.check_path(body["path"]))
+                self._entries[entry.id] = entry
+            case "drop_table":
+                self._entries[body["id"]] = replace(self._entries[body["id"]], dropped_version=version)
+            case "rename_table":
+                self._entries[body["id"]] = replace(self._entries[body["id"]], name=TableName(*body["name"]))
+            case "undrop_table":
+                entry = replace(self._entries[body["id"]], name=TableName(*body["name"]), dropped_version=None)
+                self._entries[entry.id] = entry
+            case _:
+                raise InvalidError(f"the catalog has an action {kind!r} that this tablelog does not know; upgrade tablelog")
+
+    def state(self) -> CatalogState:
+        assert self._head is not None
+        return CatalogState(self._head.version, dict(self._entries), frozenset(self._namespaces))
+
+
+class Catalog:
+    """The log of names at a lake's root. Every change is one commit."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        """Follow the catalog in a store's root; reads nothing yet."""
+        self._log: FollowedLog[CatalogState] = FollowedLog(store, names.CATALOG, _CatalogHistory())
+
+    def create(self, lake_id: str, info: Mapping[str, Any]) -> None:
+        """Begin a catalog, unless there is one already. One put."""
+        actions = ({"lake": {"id": lake_id, "format_version": FORMAT_VERSION}},)
+        self._log.create(Draft(operation="create lake", actions=actions, info=info))
+
+    def state(self) -> CatalogState:
+        """The newest names. One get.
+
+        Raises:
+            NotFoundError: there is no lake here.
+
+        """
+        return self._log.refresh()
+
+    def create_table(self, entry: TableEntry, info: Mapping[str, Any]) -> None:
+        """Give a table its name.
+
+        Raises:
+            InvalidError: the name is taken.
+
+        """
+
+        def plan(state: CatalogState) -> Mapping[str, Any]:
+            require_free(state, entry.name)
+            return {"create_table": {"id": entry.id, "name": _parts(entry.name), "path": entry.path}}
+
+        self._commit(f"create table {entry.name}", plan, info)
+
+    def drop_table(self, name: TableName, info: Mapping[str, Any]) -> None:
+        """Take a table's name away; its folder stays, and `undrop_table` brings it back."""
+        self._commit(f"drop table {name}", lambda state: {"drop_table": {"id": require(state, name).id}}, info)
+
+    def undrop_table(self, name: TableName, info: Mapping[str, Any]) -> None:
+        """Bring the table back that had this name last.
+
+        Raises:
+            NotFoundError: no dropped table had the name.
+            InvalidError: the name is taken by another table meanwhile.
+
+        """
+
+        def plan(state: CatalogState) -> Mapping[str, Any]:
+            require_free(state, name)
+            dropped = [entry for entry in state.entries.values() if entry.name.folded == name.folded]
+            if not dropped:
+                raise NotFoundError(f"no dropped table was called {name}")
+            last = max(dropped, key=lambda entry: entry.dropped_version or 0)
+            return {"undrop_table": {"id": last.id, "name": _parts(last.name)}}
+
+        self._commit(f"undrop table {name}", plan, info)
+
+    def rename_table(self, old: TableName, new: TableName, info: Mapping[str, Any]) -> None:
+        """Give a table another name, also in another namespace."""
+
+        def plan(state: CatalogState) -> Mapping[str, Any]:
+            entry = require(state, old)
+            taken = state.find(new)
+            if taken is not None and taken.id != entry.id:
+                raise InvalidError(f"there is a table {new} already")
+            return {"rename_table": {"id": entry.id, "name": _parts(new)}}
+
+        self._commit(f"rename table {old} to {new}", plan, info)
+
+    def create_namespace(self, name: str, info: Mapping[str, Any]) -> None:
+        """Make a namespace that stays even while no table is in it."""
+
+        def plan(state: CatalogState) -> Mapping[str, Any]:
+            if name.casefold() in {each.casefold() for each in namespaces(state)}:
+                raise InvalidError(f"there is a namespace {name!r} already")
+            return {"create_namespace": {"name": name}}
+
+        self._commit(f"create namespace {name}", plan, info)
+
+    def drop_namespace(self, name: str, info: Mapping[str, Any]) -> None:
+        """Take an empty namespace away."""
+
+        def plan(state: CatalogState) -> Mapping[str, Any]:
+            if name not in namespaces(state):
+                raise NotFoundError(f"no namespace {name!r}; there are {', '.join(namespaces(state)) or 'none'}")
+            inside = [entry.name for entry in state.tables() if entry.name.namespace == name]
+            if inside:
+                raise InvalidError(f"namespace {name!r} still holds {len(inside)} tables, first {inside[0]}; drop them first")
+            return {"drop_namespace": {"name": name}}
+
+        self._commit(f"drop namespace {name}", plan, info)
+
+    def _commit(
+        self, operation: str, plan: Callable[[CatalogState], Mapping[str, Any]], info: Mapping[str, Any]
+    ) -> None:
+        self._log.refresh()
+        self._log.commit(lambda state: Draft(operation=operation, actions=(plan(state),), info=info))
+
+
+def require(state: CatalogState, name: TableName) -> TableEntry:
+    """The table of that name.
+
+    Raises:
+        NotFoundError: there is none; the message lists what there is.
+
+    """
+    entry = state.find(name)
+    if entry is None:
+        there = ", ".join(str(entry.name) for entry in state.tables()[:20])
+        raise NotFoundError(f"no table {name}; {f'there are {there}' if there else 'the lake has no tables'}")
+    return entry
+
+
+def require_free(state: CatalogState, name: TableName) -> None:
+    """Make sure that no table has the name.
+
+    Raises:
+        InvalidError: one has.
+
+    """
+    taken = state.find(name)
+    if taken is not None:
+        raise InvalidError(f"there is a table {taken.name} already; drop or rename it, or choose another name")
+
+
+def namespaces(state: CatalogState) -> list[str]:
+    """Namespaces that were created or that hold a table."""
+    used = {entry.name.namespace for entry in state.tables()} - {""}
+    return sorted(used | state.namespaces)
+
+
+def parse_name(text: str | TableName) -> TableName:
+    """A table's name from text: `orders`, `sales.orders`, or with quotes where a part has a dot, `sales."a.b"`.
+
+    >>> parse_name('sales."a.b"')
+    TableName(namespace='sales', name='a.b')
+
+    Raises:
+        InvalidError: it is empty, has more than two parts, or quotes that do not end.
+
+    """
+    if isinstance(text, TableName):
+        return text
+    if not isinstance(text, str):
+        raise InvalidError(f"{text!r} is not a table's name; give text such as 'orders' or 'sales.orders'")
+    parts = _split(text)
+    if len(parts) > _PARTS_MAX:
+        raise InvalidError(f"table name {text!r} has {len(parts)} parts; a name is 'table' or 'namespace.table'")
+    for part in parts:
+        check_name(part, "table name")
+    return TableName("", parts[0]) if len(parts) == 1 else TableName(*parts)
+
+
+def _split(text: str) -> list[str]:
+    parts, position = [""], 0
+    while position < len(text):
+        character = text[position]
+        if character == '"' and parts[-1] == "":
+            end = position + 1
+            while (end := text.find('"', end)) != -1 and text[end : end + 2] == '""':
+                end += 2
+            if end == -1 or text[end + 1 : end + 2] not in {"", "."}:
+                raise InvalidError(f"table name {text!r} has a quote that does not end where the name does")
+            parts[-1] = text[position + 1 : end].replace('""', '"')
+            position = end + 1
+        elif character == ".":
+            parts.append("")
+            position += 1
+        else:
+            parts[-1] += character
+            position += 1
+    return parts
+
+
+def _shown(part: str) -> str:
+    return f'"{part.replace(chr(34), chr(34) * 2)}"' if "." in part or '"' in part else part
+
+
+def _parts(name: TableName) -> list[str]:
+    return [name.namespace, name.name]

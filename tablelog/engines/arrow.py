@@ -1,0 +1,35 @@
+"""A scan plan as a stream of Arrow batches: exact types, insertion order, one file at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from tablelog.format.layout import column_sources
+from tablelog.parquet.arrow import arrow_type
+from tablelog.parquet.reader import read_batches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tablelog.format.types import Field
+    from tablelog.ops.scan import ScanPlan
+    from tablelog.store.base import ObjectStore
+
+
+def plain_schema(fields: tuple[Field, ...]) -> pa.Schema:
+    """The columns as Arrow has them, without the field ids that files carry."""
+    return pa.schema([pa.field(field.name, arrow_type(field.type), nullable=field.nullable) for field in fields])
+
+
+def read_plan(plan: ScanPlan, store: ObjectStore) -> pa.RecordBatchReader:
+    """All rows of the files of a plan, in batches of at most 131,072. The predicate only chose the files."""
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for file in plan.files:
+            sources = column_sources(plan.fields, plan.state.metadata.schemas[file.schema_id])
+            yield from read_batches(store, file, sources, schema)
+
+    schema = plain_schema(plan.fields)
+    return pa.RecordBatchReader.from_batches(schema, batches())

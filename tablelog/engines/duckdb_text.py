@@ -1,0 +1,131 @@
+"""SQL text for DuckDB: identifiers, types, literals, and the SELECT that presents a layout as the table it is today.
+
+Nothing else of tablelog writes SQL.
+"""
+
+from __future__ import annotations
+
+import decimal
+import math
+from typing import TYPE_CHECKING, Final, assert_never
+
+from tablelog.format.types import Decimal, List, Map, Primitive, Struct, Time, Timestamp, TimeUnit
+
+if TYPE_CHECKING:
+    from tablelog.format.layout import ColumnSource, Layout
+    from tablelog.format.types import DataType, Field, Scalar
+
+_PRIMITIVES: Final = {
+    Primitive.BOOLEAN: "BOOLEAN",
+    Primitive.INT8: "TINYINT",
+    Primitive.INT16: "SMALLINT",
+    Primitive.INT32: "INTEGER",
+    Primitive.INT64: "BIGINT",
+    Primitive.UINT8: "UTINYINT",
+    Primitive.UINT16: "USMALLINT",
+    Primitive.UINT32: "UINTEGER",
+    Primitive.UINT64: "UBIGINT",
+    Primitive.FLOAT32: "FLOAT",
+    Primitive.FLOAT64: "DOUBLE",
+    Primitive.STRING: "VARCHAR",
+    Primitive.BINARY: "BLOB",
+    Primitive.DATE: "DATE",
+}
+
+
+def quote(name: str) -> str:
+    """An identifier that means exactly this name."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quote_text(text: str) -> str:
+    """A string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def sql_type(type_: DataType) -> str:
+    """The type as DuckDB reads such a column from Parquet."""
+    match type_:
+        case Primitive():
+            return _PRIMITIVES[type_]
+        case Decimal(precision=precision, scale=scale):
+            return f"DECIMAL({precision},{scale})"
+        case Time(unit=unit):
+            return "TIME_NS" if unit is TimeUnit.NS else "TIME"
+        case Timestamp(zone=zone, unit=unit):
+            if zone is not None:
+                return "TIMESTAMP WITH TIME ZONE"
+            return "TIMESTAMP_NS" if unit is TimeUnit.NS else "TIMESTAMP"
+        case List(element=element):
+            return f"{sql_type(element.type)}[]"
+        case Map(key=key, value=value):
+            return f"MAP({sql_type(key.type)}, {sql_type(value.type)})"
+        case Struct(fields=fields):
+            return f"STRUCT({', '.join(f'{quote(field.name)} {sql_type(field.type)}' for field in fields)})"
+        case _:
+            assert_never(type_)
+
+
+def literal(value: Scalar | None, type_: DataType) -> str:
+    """A value as an expression of exactly that type."""
+    target = sql_type(type_)
+    match value:
+        case None:
+            return f"NULL::{target}"
+        case bool():
+            return f"{str(value).upper()}"
+        case bytes():
+            return "'" + "".join(f"\\x{byte:02X}" for byte in value) + "'::BLOB"
+        case str():
+            return f"{quote_text(value)}::{target}"
+        case decimal.Decimal():
+            return f"'{value:f}'::{target}"
+        case float():
+            text = repr(value) if math.isfinite(value) else "nan" if math.isnan(value) else f"{value}inity"
+            return f"'{text}'::{target}"
+        case int():
+            return _integer(value, type_)
+        case _:
+            assert_never(value)
+
+
+def _integer(value: int, type_: DataType) -> str:
+    match type_:
+        case Primitive.DATE:
+            return f"(DATE '1970-01-01' + ({value})::INTEGER)"
+        case Time(unit=unit) | Timestamp(unit=unit):
+            nanoseconds = value * {TimeUnit.MS: 1_000_000, TimeUnit.US: 1_000, TimeUnit.NS: 1}[unit]
+            if isinstance(type_, Time):
+                return f"make_timestamp_ns(({nanoseconds})::BIGINT)::{sql_type(type_)}"
+            if sql_type(type_) == "TIMESTAMP_NS":
+                return f"make_timestamp_ns(({nanoseconds})::BIGINT)"
+            zone = " AT TIME ZONE 'UTC'" if type_.zone is not None else ""
+            return f"(make_timestamp(({nanoseconds // 1_000})::BIGINT){zone})"
+        case _:
+            return f"({value})::{sql_type(type_)}"
+
+
+def select_layout(layout: Layout, variable: str) -> str:
+    """The rows of a layout's files, whose paths are in a variable of the connection, as the wanted columns."""
+    columns = ", ".join(_projection(column) for column in layout.columns) or "NULL"
+    # Parquet bounds leave NaN out, but NaN > 5 is true: without the option DuckDB would skip row groups with it.
+    nan = ", can_have_nan=true" if layout.may_have_nan else ""
+    return (
+        f"SELECT {columns} FROM read_parquet(getvariable({quote_text(variable)}), hive_partitioning=false, "
+        f"union_by_name=false{nan})"
+    )
+
+
+def select_nothing(fields: tuple[Field, ...]) -> str:
+    """No rows, in the right columns."""
+    columns = ", ".join(f"{literal(None, field.type)} AS {quote(field.name)}" for field in fields)
+    return f"SELECT {columns} WHERE false"
+
+
+def _projection(column: ColumnSource) -> str:
+    if column.physical is None:
+        return f"{literal(column.field.initial_default, column.field.type)} AS {quote(column.field.name)}"
+    source = quote(column.physical.name)
+    if sql_type(column.physical.type) != sql_type(column.field.type):
+        return f"CAST({source} AS {sql_type(column.field.type)}) AS {quote(column.field.name)}"
+    return f"{source} AS {quote(column.field.name)}"

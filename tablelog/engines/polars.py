@@ -1,0 +1,174 @@
+"""A scan as a Polars `LazyFrame` whose filters, columns and slice reach the log before a file is opened.
+
+Polars asks a resolver for a frame when a query is collected, and says which rows and columns it wants (`LazyFrameResolver`,
+public, called unstable by Polars). The answer is `scan_parquet` over the files that the log leaves, one scan
+per layout, with old names projected to new; Polars pushes everything further into those and applies the filters itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pyarrow as pa
+from polars.lazyframe.resolver import LazyFrameResolver
+
+from tablelog.engines.arrow import read_plan
+from tablelog.engines.polars_filters import predicate_of
+from tablelog.format.predicate import ALWAYS, And
+from tablelog.ops.scan import plan_scan
+from tablelog.parquet.arrow import arrow_schema, arrow_type, default_scalar
+from tablelog.store.base import local_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from polars.lazyframe.resolver import FilterExpr
+
+    from tablelog.format.layout import ColumnSource, Layout
+    from tablelog.format.schema import Schema
+    from tablelog.format.types import Field
+    from tablelog.log.state import TableState
+    from tablelog.ops.scan import ScanPlan
+    from tablelog.store.base import ObjectStore
+
+
+def polars_schema(fields: tuple[Field, ...]) -> pl.Schema:
+    """The columns as Polars has them."""
+    return _frame(arrow_schema(fields).empty_table()).schema
+
+
+def scan_lazily(state: TableState, store: ObjectStore, fields: tuple[Field, ...]) -> pl.LazyFrame:
+    """The fields of a table at one version, files chosen when the frame is collected."""
+    return _TableResolver(state, store, fields).lazy()
+
+
+def query_lazily(fields: tuple[Field, ...], run: Callable[[list[str]], pa.Table]) -> pl.LazyFrame:
+    """The result of `run`, which is given the wanted columns when the frame is collected."""
+    return _QueryResolver(fields, run).lazy()
+
+
+def to_frame(table: pa.Table) -> pl.DataFrame:
+    """An Arrow table as a data frame; no copy where layouts agree."""
+    return _frame(table)
+
+
+class _TableResolver(LazyFrameResolver):
+    """A table at one version. Pickles as far as its store does."""
+
+    def __init__(self, state: TableState, store: ObjectStore, fields: tuple[Field, ...]) -> None:
+        self._state = state
+        self._store = store
+        self._fields = fields
+
+    def schema(self) -> Mapping[str, pl.DataType]:  # type: ignore[override]  # a Schema is the dict that is asked for
+        return polars_schema(self._fields)
+
+    def resolve_lazyframe(
+        self,
+        *,
+        projection: list[str] | None,
+        limit: int | None,
+        filters: list[FilterExpr],
+        filter_columns: list[str],  # noqa: ARG002 - the projection is left to Polars
+        filter_drop_columns_idx: int | None,  # noqa: ARG002
+        existing_resolved_version_key: str | None,  # noqa: ARG002 - a version never changes
+    ) -> pl.LazyFrame:
+        del projection  # Polars projects the scans by itself, and reads only what it needs
+        schema = self._state.schema
+        predicate = And(tuple(predicate_of(each.pyarrow_str, schema) for each in filters)) if filters else ALWAYS
+        return scan_files(plan_scan(self._state, self._fields, predicate, limit), self._store)
+
+
+class _QueryResolver(LazyFrameResolver):
+    """Rows that another engine computes on demand."""
+
+    def __init__(self, fields: tuple[Field, ...], run: Callable[[list[str]], pa.Table]) -> None:
+        self._fields = fields
+        self._run = run
+
+    def schema(self) -> Mapping[str, pl.DataType]:  # type: ignore[override]
+        return polars_schema(self._fields)
+
+    def resolve_lazyframe(
+        self,
+        *,
+        projection: list[str] | None,
+        limit: int | None,  # noqa: ARG002 - Polars slices what it is given
+        filters: list[FilterExpr],  # noqa: ARG002 - Polars applies them
+        filter_columns: list[str],
+        filter_drop_columns_idx: int | None,  # noqa: ARG002
+        existing_resolved_version_key: str | None,  # noqa: ARG002
+    ) -> pl.LazyFrame:
+        names = [field.name for field in self._fields]
+        if projection is not None:
+            wanted = {*projection, *filter_columns}
+            names = [name for name in names if name in wanted] or names[:1]
+        return _frame(self._run(names)).lazy()
+
+
+def scan_files(plan: ScanPlan, store: ObjectStore) -> pl.LazyFrame:
+    """The rows of a plan; one `scan_parquet` per layout where files are plain files."""
+    target = polars_schema(plan.fields)
+    if not plan.files:
+        return pl.DataFrame(schema=target).lazy()
+    if local_path(store, plan.files[0].path) is None:
+        return query_lazily(plan.fields, _arrow_reader(plan, store))
+    frames = [_scan_layout(layout, store, target, plan.state.metadata.schemas) for layout in plan.layouts]
+    return frames[0] if len(frames) == 1 else pl.concat(frames, how="vertical")
+
+
+def _arrow_reader(plan: ScanPlan, store: ObjectStore) -> Callable[[list[str]], pa.Table]:
+    def run(names: list[str]) -> pa.Table:
+        fields = tuple(field for field in plan.fields if field.name in names)
+        narrowed = plan_scan(plan.state, fields, plan.predicate)
+        return read_plan(narrowed, store).read_all()
+
+    return run
+
+
+def _scan_layout(
+    layout: Layout, store: ObjectStore, target: pl.Schema, schemas: Mapping[int, Schema]
+) -> pl.LazyFrame:
+    paths = [local_path(store, file.path) for file in layout.files]
+    wanted = polars_schema(tuple(source.physical for source in layout.columns if source.physical is not None))
+    written = {schemas[file.schema_id].id for file in layout.files}
+    frame = pl.scan_parquet(
+        [path for path in paths if path is not None],
+        glob=False,
+        hive_partitioning=False,
+        # Files of one layout agree on the wanted columns but may differ in others.
+        extra_columns="ignore" if len(written) > 1 else "raise",
+        **({"schema": _as_written(wanted)} if len(written) > 1 else {}),
+    )
+    return frame.select(_projection(source, target) for source in layout.columns)
+
+
+def _as_written(schema: pl.Schema) -> pl.Schema:
+    """The columns as Parquet holds them: instants in UTC."""
+    return pl.Schema(
+        {
+            name: pl.Datetime(dtype.time_unit, "UTC") if isinstance(dtype, pl.Datetime) and dtype.time_zone else dtype
+            for name, dtype in schema.items()
+        }
+    )
+
+
+def _projection(source: ColumnSource, target: pl.Schema) -> pl.Expr:
+    name = source.field.name
+    dtype = target[name]
+    if source.physical is None:
+        default = _frame(pa.table({name: pa.array([default_scalar(source.field)], arrow_type(source.field.type))}))
+        return pl.lit(default[name][0], dtype=dtype).alias(name)
+    column = pl.col(source.physical.name)
+    if source.physical.type != source.field.type:
+        column = column.cast(dtype)
+    elif isinstance(dtype, pl.Datetime) and dtype.time_zone not in {None, "UTC"}:
+        column = column.dt.convert_time_zone(dtype.time_zone)
+    return column.alias(name)
+
+
+def _frame(table: pa.Table) -> pl.DataFrame:
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    return frame

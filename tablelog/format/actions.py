@@ -1,0 +1,287 @@
+"""What a commit of a table does: a closed set of actions, and their JSON.
+
+    table         the table's identity and format version; first action of version 0, once
+    schema        the columns from here on
+    partitioning  how new files are split from here on
+    sort_order    how rows are sorted inside new files from here on
+    key           which columns identify a row
+    property      one setting, or its removal
+    check         one CHECK constraint, or its removal
+    add           a file's rows are in the table from here on
+    remove        a file's rows are no longer in the table from here on
+
+A reader that meets an action it does not know stops: it cannot tell what it would miss.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, assert_never
+
+from tablelog.errors import CorruptionError, InvalidError
+from tablelog.format import names
+from tablelog.format.partitioning import Partitioning, decode_partitioning, encode_partitioning, result_type
+from tablelog.format.schema import Schema, decode_schema, encode_schema
+from tablelog.format.statistics import FieldStatistics, decode_statistics, encode_statistics
+from tablelog.format.types import Struct, children
+from tablelog.format.values import decode_value, encode_value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from tablelog.format.types import DataType, Field, Scalar
+
+FORMAT_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableIdentity:
+    """Who the table is, wherever its folder is moved."""
+
+    id: str
+    format_version: int = FORMAT_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetSchema:
+    """The columns from this version on."""
+
+    schema: Schema
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetPartitioning:
+    """How files written from this version on are split."""
+
+    partitioning: Partitioning
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SortField:
+    """One column of a sort order."""
+
+    field_id: int
+    descending: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetSortOrder:
+    """How rows are sorted inside files written from this version on; nulls last."""
+
+    fields: tuple[SortField, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetKey:
+    """Which columns identify a row; none for a table without a key."""
+
+    field_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetProperty:
+    """One setting; a value of None removes it."""
+
+    name: str
+    value: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetCheck:
+    """One CHECK constraint in DuckDB's dialect; an expression of None removes it."""
+
+    name: str
+    expression: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddFile:
+    """A Parquet file whose rows belong to the table."""
+
+    path: str
+    """Relative to the table's folder."""
+    size_bytes: int
+    row_count: int
+    schema_id: int
+    """The schema that the file was written under: it says under which names and types its field ids are."""
+    partitioning_id: int = 0
+    partition_values: tuple[Scalar | None, ...] = ()
+    """One per field of that partitioning."""
+    statistics: Mapping[int, FieldStatistics] = field(default_factory=dict)
+    """By field id; nested fields that statistics make sense for are in it too."""
+    crc32: int | None = None
+    """CRC-32 (ISO-HDLC, as zlib computes it) of the whole object."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveFile:
+    """A file whose rows no longer belong to the table; the object itself stays for older versions."""
+
+    path: str
+
+
+Action = (
+    TableIdentity
+    | SetSchema
+    | SetPartitioning
+    | SetSortOrder
+    | SetKey
+    | SetProperty
+    | SetCheck
+    | AddFile
+    | RemoveFile
+)
+
+
+def encode_action(action: Action) -> dict[str, Any]:
+    """As a JSON object with one member, the action's kind."""
+    match action:
+        case TableIdentity(id=id_, format_version=version):
+            return {"table": {"id": id_, "format_version": version}}
+        case SetSchema(schema=schema):
+            return {"schema": encode_schema(schema)}
+        case SetPartitioning(partitioning=partitioning):
+            return {"partitioning": encode_partitioning(partitioning)}
+        case SetSortOrder(fields=fields):
+            encoded = [{"field": f.field_id} | ({"descending": True} if f.descending else {}) for f in fields]
+            return {"sort_order": {"fields": encoded}}
+        case SetKey(field_ids=field_ids):
+            return {"key": {"fields": list(field_ids)}}
+        case SetProperty(name=name, value=value):
+            return {"property": {"name": name, "value": value}}
+        case SetCheck(name=name, expression=expression):
+            return {"check": {"name": name, "expression": expression}}
+        case AddFile():
+            return {"add": _encode_add(action)}
+        case RemoveFile(path=path):
+            return {"remove": {"path": path}}
+        case _:
+            assert_never(action)
+
+
+def _encode_add(add: AddFile) -> dict[str, Any]:
+    encoded: dict[str, Any] = {
+        "path": add.path,
+        "size": add.size_bytes,
+        "rows": add.row_count,
+        "schema": add.schema_id,
+    }
+    if add.partition_values:
+        partition = [None if value is None else encode_value(value) for value in add.partition_values]
+        encoded |= {"partitioning": add.partitioning_id, "partition": partition}
+    if add.crc32 is not None:
+        encoded["crc32"] = add.crc32
+    encoded["statistics"] = encode_statistics(add.statistics)
+    return encoded
+
+
+class ActionReader:
+    """Decodes a table's actions in the order of the log; files are read under the schema they name."""
+
+    def __init__(self) -> None:
+        """Begin before version 0."""
+        self._schemas: dict[int, Schema] = {}
+        self._types: dict[int, dict[int, DataType]] = {}
+        self._partitionings: dict[int, Partitioning] = {}
+
+    def read(self, data: Mapping[str, Any]) -> Action:
+        """The action in a JSON object.
+
+        Raises:
+            CorruptionError: it contradicts itself or what came before.
+            InvalidError: it was written by a newer tablelog.
+
+        """
+        ((kind, body),) = data.items()
+        if kind not in _KINDS:
+            raise InvalidError(f"the log has an action {kind!r} that this tablelog does not know; upgrade tablelog")
+        try:
+            return self._read(kind, body)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise CorruptionError(f"the action {kind!r} is not well formed: {error}") from error
+
+    def _read(self, kind: str, body: Any) -> Action:  # noqa: C901, PLR0911 - one case per kind
+        match kind:
+            case "table":
+                identity = TableIdentity(id=str(body["id"]), format_version=int(body["format_version"]))
+                if identity.format_version > FORMAT_VERSION:
+                    raise CorruptionError(
+                        f"the table has format version {identity.format_version}, this tablelog reads up to "
+                        f"{FORMAT_VERSION}; upgrade tablelog"
+                    )
+                return identity
+            case "schema":
+                schema = decode_schema(body)
+                self._schemas[schema.id] = schema
+                self._types[schema.id] = dict(_leaf_types(schema.fields))
+                return SetSchema(schema=schema)
+            case "partitioning":
+                partitioning = decode_partitioning(body)
+                self._partitionings[partitioning.id] = partitioning
+                return SetPartitioning(partitioning=partitioning)
+            case "sort_order":
+                fields = (
+                    SortField(field_id=int(f["field"]), descending=bool(f.get("descending", False)))
+                    for f in body["fields"]
+                )
+                return SetSortOrder(fields=tuple(fields))
+            case "key":
+                return SetKey(field_ids=tuple(int(field_id) for field_id in body["fields"]))
+            case "property":
+                return SetProperty(name=body["name"], value=body["value"])
+            case "check":
+                return SetCheck(name=body["name"], expression=body["expression"])
+            case "add":
+                return self._read_add(body)
+            case "remove":
+                return RemoveFile(path=names.check_path(body["path"]))
+            case _:
+                raise AssertionError(kind)
+
+    def _read_add(self, body: Mapping[str, Any]) -> AddFile:
+        path = names.check_path(body["path"])
+        schema_id, partitioning_id = int(body["schema"]), int(body.get("partitioning", 0))
+        size_bytes, row_count = int(body["size"]), int(body["rows"])
+        if schema_id not in self._types or size_bytes < 0 or row_count < 0:
+            raise CorruptionError(f"file {path!r}: schema {schema_id}, {size_bytes} bytes, {row_count} rows cannot be")
+        return AddFile(
+            path=path,
+            size_bytes=size_bytes,
+            row_count=row_count,
+            schema_id=schema_id,
+            partitioning_id=partitioning_id,
+            partition_values=self._read_partition(body.get("partition", ()), partitioning_id),
+            statistics=decode_statistics(body.get("statistics", {}), self._types[schema_id]),
+            crc32=body.get("crc32"),
+        )
+
+    def _read_partition(self, encoded: Iterable[Any], partitioning_id: int) -> tuple[Scalar | None, ...]:
+        encoded = tuple(encoded)
+        if not encoded:
+            return ()
+        fields = self._partitionings[partitioning_id].fields
+        sources = (self._source_type(partition_field.source_id) for partition_field in fields)
+        return tuple(
+            None if value is None else decode_value(value, result_type(partition_field, source))
+            for value, partition_field, source in zip(encoded, fields, sources, strict=True)
+        )
+
+    def _source_type(self, field_id: int) -> DataType:
+        for types in reversed(self._types.values()):
+            if field_id in types:
+                return types[field_id]
+        raise CorruptionError(f"no schema has the field {field_id}")
+
+
+_KINDS: Final = frozenset(
+    ("table", "schema", "partitioning", "sort_order", "key", "property", "check", "add", "remove")
+)
+
+
+def _leaf_types(fields: Iterable[Field]) -> Iterable[tuple[int, DataType]]:
+    """Types of the fields that can have statistics: flat ones, at the top or inside structs."""
+    for each in fields:
+        if isinstance(each.type, Struct):
+            yield from _leaf_types(each.type.fields)
+        elif not children(each.type):
+            yield each.id, each.type

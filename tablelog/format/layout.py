@@ -1,0 +1,108 @@
+"""Where a table's columns are found in files that were written under older schemas.
+
+Files written under schemas that agree on the wanted columns form one layout: the same physical names and types, so one
+scan can read them all. A renamed column splits the files into those with the old name and those with the new one;
+a dropped or unrelated column splits nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tablelog.format.statistics import UNKNOWN, FieldStatistics
+from tablelog.format.types import Primitive
+from tablelog.format.values import promote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from tablelog.format.actions import AddFile
+    from tablelog.format.schema import Schema
+    from tablelog.format.types import DataType, Field, Scalar
+
+_FLOAT32_STEP = 2.0**-22
+"""Twice the relative distance between neighbouring float32 numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnSource:
+    """One wanted column and where a file has it."""
+
+    field: Field
+    """The column as the reader wants to see it."""
+    physical: Field | None
+    """The column as the file has it; None if it has none, and then every row is `field.initial_default`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Files that hold the wanted columns under the same names and types."""
+
+    columns: tuple[ColumnSource, ...]
+    files: tuple[AddFile, ...]
+
+    @property
+    def may_have_nan(self) -> bool:
+        """Whether a wanted float column may hold NaN in some file; engines must then not trust its Parquet bounds."""
+        ids = [column.physical.id for column in self.columns if column.physical is not None]
+        return any(
+            statistics.nan_count is None or statistics.nan_count > 0
+            for file in self.files
+            for field_id in ids
+            if (statistics := file.statistics.get(field_id)) is not None
+        )
+
+
+def column_sources(fields: Iterable[Field], written: Schema) -> tuple[ColumnSource, ...]:
+    """Where a file written under the schema `written` has each of the fields."""
+    return tuple(ColumnSource(field, written.by_id(field.id)) for field in fields)
+
+
+def group_by_layout(
+    fields: tuple[Field, ...], files: Iterable[AddFile], schemas: Mapping[int, Schema]
+) -> tuple[Layout, ...]:
+    """The files by layout, in the order in which each layout first comes up; the order of files in a layout stays."""
+    by_schema: dict[int, tuple[ColumnSource, ...]] = {}
+    groups: dict[tuple[tuple[str, DataType] | None, ...], tuple[tuple[ColumnSource, ...], list[AddFile]]] = {}
+    for file in files:
+        sources = by_schema.get(file.schema_id)
+        if sources is None:
+            sources = by_schema[file.schema_id] = column_sources(fields, schemas[file.schema_id])
+        names_and_types = tuple(
+            None if source.physical is None else (source.physical.name, source.physical.type) for source in sources
+        )
+        groups.setdefault(names_and_types, (sources, []))[1].append(file)
+    return tuple(Layout(sources, tuple(members)) for sources, members in groups.values())
+
+
+def statistics_as(field: Field, file: AddFile, written: Schema) -> FieldStatistics:
+    """What the log knows of a column in a file, in terms of the column's type today."""
+    physical = written.by_id(field.id)
+    if physical is None:
+        return _of_default(field.initial_default, file.row_count)
+    known = file.statistics.get(field.id)
+    if known is None:
+        return UNKNOWN
+    low, high = known.min, known.max
+    if physical.type is Primitive.FLOAT32:
+        low, high = _loosened(low, -1), _loosened(high, +1)
+    if physical.type != field.type:
+        low = None if low is None else promote(low, physical.type, field.type)
+        high = None if high is None else promote(high, physical.type, field.type)
+    return FieldStatistics(min=low, max=high, null_count=known.null_count, nan_count=known.nan_count)
+
+
+def _of_default(default: Scalar | None, row_count: int) -> FieldStatistics:
+    if default is None:
+        return FieldStatistics(null_count=row_count, nan_count=0)
+    if isinstance(default, float) and default != default:  # noqa: PLR0124 - only NaN differs from itself
+        return FieldStatistics(null_count=0, nan_count=row_count)
+    return FieldStatistics(min=default, max=default, null_count=0, nan_count=0)
+
+
+def _loosened(bound: Scalar | None, sign: int) -> Scalar | None:
+    """A float32 bound moved outwards, because engines round a literal such as 0.1 to float32 before they compare."""
+    if not isinstance(bound, float):
+        return bound
+    return bound + sign * max(abs(bound) * _FLOAT32_STEP, 2.0**-148)

@@ -1,0 +1,77 @@
+"""Every object name inside a table or catalog folder, and the one parser for them.
+
+    _log/00000000000000000042.json    commit 42
+    data/0192f3c4-….parquet           rows; the name is a UUIDv7, so it carries the time its writer began
+
+A lake's root has `_catalog/00000000000000000000.json`, … for the log of names. All names are relative to the
+folder of their table, so the folder can be moved or copied as a whole.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from tablelog.errors import CorruptionError
+
+LOG: Final = "_log/"
+CATALOG: Final = "_catalog/"
+DATA: Final = "data/"
+PROBE: Final = "_probe/"
+
+VERSION_MAX: Final = 10**20 - 1
+_COMMIT: Final = re.compile(r"(\d{20})\.json")
+_UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f\\:*?\"<>|]")
+PATH_BYTES_MAX: Final = 1024
+
+
+def commit(version: int) -> str:
+    """Name of a commit inside its log.
+
+    >>> commit(42)
+    '00000000000000000042.json'
+    """
+    assert 0 <= version <= VERSION_MAX
+    return f"{version:020}.json"
+
+
+def parse_commit(name: str) -> int | None:
+    """Version of a commit's name, or None if the name is something else.
+
+    >>> parse_commit("00000000000000000042.json"), parse_commit("head.json")
+    (42, None)
+    """
+    match = _COMMIT.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def data_file(file_id: str) -> str:
+    """Name of a Parquet file of rows."""
+    return f"{DATA}{file_id}.parquet"
+
+
+def check_path(path: object) -> str:
+    """A path as a log may name it: relative, inside the table's folder, and the same on every system.
+
+    Raises:
+        CorruptionError: it points outside, is absolute, has a scheme, or could be read in two ways.
+
+    """
+    if not isinstance(path, str) or not path or len(path.encode(errors="replace")) > PATH_BYTES_MAX:
+        raise CorruptionError(f"{path!r} is not a path of a table's file")
+    if _UNSAFE.search(path) or any(part in {"", ".", ".."} for part in path.split("/")):
+        raise CorruptionError(f"path {path!r} in the log does not stay inside the table's folder; refusing to read it")
+    return path
+
+
+def folder(name: str) -> str:
+    """A table's or namespace's name as one part of a path: letters, digits, `_`, `-` stay, the rest is escaped.
+
+    >>> folder("orders"), folder("år 2026/x")
+    ('orders', '%C3%A5r%202026%2Fx')
+    """
+    return "".join(
+        character if character.isascii() and (character.isalnum() or character in "_-")
+        else "".join(f"%{byte:02X}" for byte in character.encode())
+        for character in name
+    )

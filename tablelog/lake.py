@@ -1,0 +1,260 @@
+"""A lake: tables under names, in one folder or bucket prefix.
+
+    lake = connect("./lake")                 a folder, s3://bucket/prefix, memory://name, or a registered scheme
+    lake.create_table("orders", data)        a folder of its own under the root, and a name in the catalog
+    lake.sql("FROM orders AT (VERSION => 0)")
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from tablelog import display, env
+from tablelog.catalog import Catalog, TableEntry, TableName, namespaces, parse_name, require, require_free
+from tablelog.conditions import row_check
+from tablelog.engines.duckdb import ENGINE, Cursor, new_database
+from tablelog.engines.duckdb_text import quote
+from tablelog.errors import ConflictError, InvalidError, NotFoundError
+from tablelog.format import names
+from tablelog.format.predicate import ALWAYS
+from tablelog.log.followed import FollowedLog
+from tablelog.log.state import TableHistory
+from tablelog.ops.create import TableOptions, draft_create, new_metadata
+from tablelog.ops.write import write_rows
+from tablelog.parquet.arrow import fields_from_arrow
+from tablelog.parquet.columns import fields_from_user_schema, looks_like_schema
+from tablelog.parquet.input import open_data
+from tablelog.provenance import commit_info
+from tablelog.sql import query
+from tablelog.store.open import open_store
+from tablelog.store.prefixed import PrefixedStore
+from tablelog.store.probe import require_put_if_absent
+from tablelog.table import Table
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Mapping, Sequence
+
+    import duckdb
+
+    from tablelog.store.base import ObjectStore
+
+
+def connect(
+    url: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None, *, create: bool = True
+) -> Lake:
+    """The lake at a place; made there if there is none, unless `create=False`.
+
+    Making one first proves, with a probe object that is deleted again, that the store honours put-if-not-exists.
+
+    Raises:
+        InvalidError: the store cannot hold a lake (P1), or an option is unknown.
+        NotFoundError: there is no lake and `create=False`.
+        StoreError: the storage failed.
+
+    """
+    store = open_store(url, storage_options)
+    catalog = Catalog(store)
+    try:
+        catalog.state()
+    except NotFoundError:
+        if not create:
+            raise NotFoundError(f"there is no lake at {store.url}") from None
+        require_put_if_absent(store)
+        catalog.create(env.new_id(), commit_info())
+    return Lake(store, catalog)
+
+
+class Lake:
+    """Tables under names. Safe to share between threads."""
+
+    def __init__(self, store: ObjectStore, catalog: Catalog) -> None:
+        """Made by `connect`."""
+        self.store: Final = store
+        self._catalog: Final = catalog
+        self._tables: dict[tuple[str, TableName], Table] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return self.store.url
+
+    # ------------------------------------------------------------------ names
+
+    def create_table(
+        self,
+        name: str,
+        data: object,
+        *,
+        key: str | Sequence[str] | None = None,
+        partition_by: str | Sequence[str] | None = None,
+        sort_by: str | Sequence[str] | None = None,
+        checks: Mapping[str, str] | None = None,
+        properties: Mapping[str, str] | None = None,
+        info: Mapping[str, Any] | None = None,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> Table:
+        """Make a table, from a schema or from data, whose rows are then in version 0.
+
+        A schema is an Arrow, Polars or tablelog schema, or a dict from column names to types
+        (`{"id": "int64 not null", "at": "timestamp"}`). `partition_by` takes columns and transforms such as
+        `"month(placed_at)"`, `sort_by` columns such as `"price desc"`, `checks` maps names to SQL conditions.
+
+        Raises:
+            InvalidError: the name is taken, or columns, options or rows cannot be.
+
+        """
+        table_name = parse_name(name)
+        require_free(self._catalog.state(), table_name)
+        is_schema = looks_like_schema(data)
+        reader = None if is_schema else open_data(data)
+        fields = fields_from_user_schema(data) if reader is None else fields_from_arrow(reader.schema)
+        options = TableOptions(
+            key=_texts(key),
+            partition_by=_texts(partition_by),
+            sort_by=_texts(sort_by),
+            checks=dict(checks or {}),
+            properties={setting: str(value) for setting, value in (properties or {}).items()},
+        )
+        metadata = new_metadata(fields, options)
+        for expression in options.checks.values():
+            ENGINE.parse_condition(expression, metadata.schema)
+        path = self._free_folder(table_name, metadata.table_id)
+        store = PrefixedStore(self.store, path)
+        written = None
+        if reader is not None:
+            written = write_rows(store, metadata, reader, row_check(metadata.checks), on_progress=on_progress)
+        history = TableHistory()
+        if FollowedLog(store, names.LOG, history).create(draft_create(metadata, written, commit_info(info))) is None:
+            raise ConflictError(f"another writer is making a table at {store.url}; look at lake.tables() and try again")
+        entry = TableEntry(id=metadata.table_id, name=table_name, path=path)
+        self._catalog.create_table(entry, commit_info(info))
+        return self._hold(entry, history)
+
+    def table(self, name: str) -> Table:
+        """The table of that name. One get.
+
+        Raises:
+            NotFoundError: there is none.
+
+        """
+        return self._hold(require(self._catalog.state(), parse_name(name)))
+
+    def __getitem__(self, name: str) -> Table:
+        return self.table(name)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self._catalog.state().find(parse_name(name)) is not None
+
+    def find_table(self, parts: Sequence[str]) -> Table | None:
+        """The table with that name's parts, case ignored, or None. One get."""
+        if not 1 <= len(parts) <= 2:  # noqa: PLR2004 - a namespace and a name
+            return None
+        name = TableName("", parts[0]) if len(parts) == 1 else TableName(*parts)
+        entry = self._catalog.state().find(name)
+        return None if entry is None else self._hold(entry)
+
+    def tables(self, namespace: str | None = None) -> list[str]:
+        """Names of all tables, or of those in one namespace (`""` for those in none), sorted. One get."""
+        entries = self._catalog.state().tables()
+        return [str(entry.name) for entry in entries if namespace is None or entry.name.namespace == namespace]
+
+    def drop_table(self, name: str) -> None:
+        """Take a table's name away. Its folder stays, and `undrop_table` brings it back."""
+        self._catalog.drop_table(parse_name(name), commit_info())
+
+    def undrop_table(self, name: str) -> Table:
+        """Bring back the table that was dropped last under this name."""
+        self._catalog.undrop_table(parse_name(name), commit_info())
+        return self.table(name)
+
+    def rename_table(self, old: str, new: str) -> Table:
+        """Give a table another name; nothing is moved."""
+        self._catalog.rename_table(parse_name(old), parse_name(new), commit_info())
+        return self.table(new)
+
+    def namespaces(self) -> list[str]:
+        """Namespaces that were created or that hold a table, sorted. One get."""
+        return namespaces(self._catalog.state())
+
+    def create_namespace(self, name: str) -> None:
+        """Make a namespace that stays even while no table is in it."""
+        self._catalog.create_namespace(_namespace(name), commit_info())
+
+    def drop_namespace(self, name: str) -> None:
+        """Take an empty namespace away."""
+        self._catalog.drop_namespace(_namespace(name), commit_info())
+
+    # ------------------------------------------------------------------ questions
+
+    def sql(self, text: str, params: query.Parameters = None) -> duckdb.DuckDBPyRelation:
+        """Ask in DuckDB's SQL; tables are those of the lake, and Python's data frames by their variables' names.
+
+        `orders AT (VERSION => 3)`, `AT (TIMESTAMP => '2026-11-01')`, `VERSION AS OF 3` and `TIMESTAMP AS OF …` stand anywhere
+        a table may. Files that the log rules out are not opened. Moments without a zone are UTC. The answer is an
+        ordinary relation: `.fetchall()`, `.pl()`, `.df()`, `.to_arrow_table()`, `.show()`.
+
+        Raises:
+            InvalidError: the text is no query, or makes no sense.
+            NotFoundError: no such table, version or moment.
+
+        """
+        return query.run(self, text, params)
+
+    def explain(self, text: str, params: query.Parameters = None) -> list[display.Explanation]:
+        """For each table that a query names, how many files, rows and bytes it has to touch."""
+        return [display.explanation(snapshot.name, plan) for snapshot, plan in query.explain(self, text, params)]
+
+    def duckdb(self) -> duckdb.DuckDBPyConnection:
+        """An ordinary DuckDB connection that has each table, at its version of now, as a view.
+
+        The connection is yours. It does not follow later commits and knows no `AT`; `sql` does both.
+        """
+        connection, files = new_database()
+        cursor = Cursor(connection, files)
+        for entry in self._catalog.state().tables():
+            snapshot = self._hold(entry).snapshot()
+            schema = entry.name.namespace or "main"
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(schema)}")
+            cursor.present(entry.name.name, snapshot.plan(ALWAYS), snapshot.store, schema=schema)
+        return connection
+
+    def __repr__(self) -> str:
+        return "\n".join((f"lake at {self.url}", *(f"  {name}" for name in self.tables())))
+
+    def _repr_html_(self) -> str:
+        entries = self._catalog.state().tables()
+        return display.lake_html(self.url, [(str(entry.name), self._hold(entry).snapshot().state) for entry in entries])
+
+    # ------------------------------------------------------------------ inside
+
+    def _hold(self, entry: TableEntry, history: TableHistory | None = None) -> Table:
+        """One `Table` per name and id, so that what was read of its log is kept."""
+        with self._lock:
+            held = self._tables.get((entry.id, entry.name))
+            if held is None:
+                held = Table(PrefixedStore(self.store, entry.path), str(entry.name), history)
+                self._tables[entry.id, entry.name] = held
+            return held
+
+    def _free_folder(self, name: TableName, table_id: str) -> str:
+        """A folder called like the table, or nearly so if an older table has that one."""
+        path = "/".join(names.folder(part) for part in (name.namespace, name.name) if part)
+        try:
+            self.store.head(f"{path}/{names.LOG}{names.commit(0)}")
+        except NotFoundError:
+            return path
+        return f"{path}-{table_id.replace('-', '')[-12:]}"
+
+
+def _texts(given: str | Sequence[str] | None) -> tuple[str, ...]:
+    return () if given is None else (given,) if isinstance(given, str) else tuple(given)
+
+
+def _namespace(text: str) -> str:
+    name = parse_name(text)
+    if name.namespace:
+        raise InvalidError(f"{text!r} is not a namespace; namespaces are not nested")
+    return name.name

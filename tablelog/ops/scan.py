@@ -1,0 +1,144 @@
+"""Which files a scan must open: a state and a predicate in, a plan out; no I/O.
+
+A file is left out only if its statistics, or its partition values, prove that no row of it makes the predicate TRUE.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from tablelog.format.layout import Layout, group_by_layout, statistics_as
+from tablelog.format.partitioning import Transform
+from tablelog.format.predicate import ALWAYS, And, Comparison, Operator, Or, Truth, outcomes
+from tablelog.parquet.transform import transform_scalar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from tablelog.format.actions import AddFile
+    from tablelog.format.partitioning import PartitionField
+    from tablelog.format.predicate import Predicate
+    from tablelog.format.statistics import FieldStatistics
+    from tablelog.format.types import Field, Scalar
+    from tablelog.log.state import Metadata, TableState
+
+
+@dataclass(frozen=True)
+class ScanPlan:
+    """What to read of one version of a table."""
+
+    state: TableState
+    fields: tuple[Field, ...]
+    """Wanted columns, in the order wanted."""
+    predicate: Predicate
+    files: tuple[AddFile, ...]
+    """Files that may hold a matching row, in the table's order."""
+
+    @cached_property
+    def layouts(self) -> tuple[Layout, ...]:
+        """The files by where they have the wanted columns."""
+        return group_by_layout(self.fields, self.files, self.state.metadata.schemas)
+
+    @property
+    def row_count_max(self) -> int:
+        """Rows in the files to read: no scan gives more."""
+        return sum(file.row_count for file in self.files)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the files to read."""
+        return sum(file.size_bytes for file in self.files)
+
+
+def plan_scan(
+    state: TableState, fields: tuple[Field, ...] | None = None, predicate: Predicate = ALWAYS, limit: int | None = None
+) -> ScanPlan:
+    """The files that a scan for `predicate` must open, and no more of them than `limit` rows need.
+
+    `limit` counts only where there is no predicate: what a filter leaves over is not known beforehand.
+    """
+    files = state.files if predicate == ALWAYS else _matching(state, predicate)
+    if limit is not None and predicate == ALWAYS:
+        files = tuple(_first_rows(files, limit))
+    return ScanPlan(state, state.schema.fields if fields is None else fields, predicate, files)
+
+
+def _matching(state: TableState, predicate: Predicate) -> tuple[AddFile, ...]:
+    buckets = _Buckets(state.metadata, predicate)
+    return tuple(
+        file
+        for file in state.files
+        if Truth.TRUE in file_outcomes(state.metadata, predicate, file) and buckets.may_hold(file)
+    )
+
+
+def file_outcomes(metadata: Metadata, predicate: Predicate, file: AddFile) -> Truth:
+    """The truth values that rows of a file may give."""
+    written = metadata.schemas[file.schema_id]
+
+    def statistics_of(field_id: int) -> FieldStatistics:
+        field = metadata.schema.by_id(field_id)
+        assert field is not None
+        return statistics_as(field, file, written)
+
+    return outcomes(predicate, statistics_of, file.row_count)
+
+
+class _Buckets:
+    """Equality on a bucketed column leaves only the files of the right buckets; bounds cannot see that."""
+
+    def __init__(self, metadata: Metadata, predicate: Predicate) -> None:
+        self._metadata = metadata
+        self._equalities = dict(_equalities(predicate))
+        self._allowed: dict[PartitionField, frozenset[Scalar | None]] = {}
+
+    def may_hold(self, file: AddFile) -> bool:
+        if not self._equalities or not file.partition_values:
+            return True
+        fields = self._metadata.partitionings[file.partitioning_id].fields
+        return all(
+            value in self._allowed_values(field)
+            for field, value in zip(fields, file.partition_values, strict=True)
+            if field.transform is Transform.BUCKET and field.source_id in self._equalities
+        )
+
+    def _allowed_values(self, field: PartitionField) -> frozenset[Scalar | None]:
+        if field not in self._allowed:
+            source = self._metadata.schema.by_id(field.source_id)
+            assert source is not None
+            members = self._equalities[field.source_id]
+            self._allowed[field] = frozenset(transform_scalar(member, field, source.type) for member in members)
+        return self._allowed[field]
+
+
+def _equalities(predicate: Predicate) -> Iterator[tuple[int, tuple[Scalar, ...]]]:
+    """Fields that must equal one of some values for the predicate to be TRUE."""
+    match predicate:
+        case And(operands=operands):
+            for operand in operands:
+                yield from _equalities(operand)
+        case Comparison(field_id=field_id, operator=Operator.EQUAL, value=value):
+            yield field_id, (value,)
+        case Or(operands=(Comparison(field_id=field_id), *_) as operands):
+            members = [
+                operand.value
+                for operand in operands
+                if isinstance(operand, Comparison)
+                and operand.operator is Operator.EQUAL
+                and operand.field_id == field_id
+            ]
+            if len(members) == len(operands):
+                yield field_id, tuple(members)
+        case _:
+            return
+
+
+def _first_rows(files: Iterable[AddFile], limit: int) -> Iterator[AddFile]:
+    remaining = limit
+    for file in files:
+        if remaining <= 0:
+            return
+        yield file
+        remaining -= file.row_count

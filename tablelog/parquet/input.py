@@ -1,0 +1,214 @@
+"""What people call data, as one stream of Arrow batches of bounded size.
+
+    Arrow stream      Polars, PyArrow, DuckDB relations and whatever else speaks the PyCapsule protocol
+    lazy things       Polars LazyFrames, PyArrow datasets and scanners, readers: never collected
+    pandas            without its index
+    plain Python      a dict of columns, a list of dicts, an iterable of Arrow tables or batches
+
+A big batch is handed on in slices, so that what comes after can count on at most about a million rows or 64 MB at once.
+Types are looked up by what they can do, never by importing the library that they come from.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tablelog.errors import InvalidError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BATCH_ROWS_MAX: Final = 1 << 20
+BATCH_BYTES_MAX: Final = 64 * 1024 * 1024
+
+_ACCEPTED: Final = (
+    "data is anything with an Arrow stream (Polars, PyArrow, DuckDB relations, pandas), a Polars LazyFrame, a PyArrow "
+    "dataset or reader, a dict of columns, a list of dicts, or an iterable of Arrow tables or batches"
+)
+
+
+def open_data(data: object) -> pa.RecordBatchReader:
+    """A stream over the data, to be read once; nothing is read before the stream is, except to learn the columns.
+
+    Raises:
+        InvalidError: it is none of the things above, or says nothing about its columns. While reading: the source
+            failed.
+
+    """
+    try:
+        reader = _open(data)
+    except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+        if isinstance(error, InvalidError):
+            raise
+        raise InvalidError(f"cannot read data of type {_name(data)}: {error}") from error
+    return pa.RecordBatchReader.from_batches(reader.schema, _bounded(reader))
+
+
+def _open(data: Any) -> pa.RecordBatchReader:  # noqa: PLR0911 - one per kind of data
+    if isinstance(data, pa.RecordBatchReader):
+        return data
+    if any(kind.__name__ == "DataFrame" and kind.__module__.split(".")[0] == "pandas" for kind in type(data).__mro__):
+        return pa.Table.from_pandas(data, preserve_index=False).to_reader()
+    if hasattr(data, "__arrow_c_stream__"):
+        _check_no_objects(data)
+        return pa.RecordBatchReader.from_stream(data)
+    if hasattr(data, "__arrow_c_array__"):
+        batch = pa.record_batch(data)
+        return pa.RecordBatchReader.from_batches(batch.schema, [batch])
+    if hasattr(data, "collect_batches"):
+        return _from_lazy(data)
+    if hasattr(data, "scanner"):
+        return _scan(data.scanner())
+    if hasattr(data, "to_reader"):
+        return _scan(data)
+    if isinstance(data, Mapping):
+        return _from_columns(data)
+    if isinstance(data, Iterable) and not isinstance(data, str | bytes | bytearray | memoryview):
+        return _from_items(data)
+    raise InvalidError(f"cannot read data of type {_name(data)}; {_ACCEPTED}")
+
+
+def _check_no_objects(data: Any) -> None:
+    """Refuse Python objects inside a Polars frame: Arrow gets their addresses, as if those were the data."""
+    for name, type_ in zip(getattr(data, "columns", ()), getattr(data, "dtypes", ()), strict=False):
+        if str(type_) == "Object":
+            raise InvalidError(f"column {name!r} holds Python objects; convert it to a type of Polars")
+
+
+def _scan(scanner: Any) -> pa.RecordBatchReader:
+    reader: pa.RecordBatchReader = scanner.to_reader()
+    return reader
+
+
+def _from_lazy(frame: Any) -> pa.RecordBatchReader:
+    """A Polars LazyFrame, run in its streaming engine a few batches at a time."""
+    frames = iter(frame.collect_batches(lazy=True))
+    first = next(frames, None)
+    if first is None:
+        return pa.RecordBatchReader.from_batches(pa.schema(frame.collect_schema()), [])
+    return _from_items(chain([first], frames))
+
+
+def _from_items(items: Iterable[Any]) -> pa.RecordBatchReader:
+    """Tables and batches of one schema, or dicts that are rows."""
+    iterator = iter(items)
+    first = next(iterator, None)
+    if first is None:
+        raise InvalidError(f"a {_name(items)} without anything in it has no columns; pass a table with a schema")
+    if isinstance(first, Mapping):
+        return _from_rows([first, *iterator])
+    if not (hasattr(first, "__arrow_c_stream__") or hasattr(first, "__arrow_c_array__")):
+        raise InvalidError(f"cannot read data of type {_name(items)} of {_name(first)}; {_ACCEPTED}")
+    reader = _open(first)
+    return pa.RecordBatchReader.from_batches(reader.schema, _joined(reader, iterator))
+
+
+def _joined(first: pa.RecordBatchReader, others: Iterator[Any]) -> Iterator[pa.RecordBatch]:
+    yield from first
+    for number, item in enumerate(others, start=2):
+        reader = _open(item)
+        if reader.schema != first.schema:
+            raise InvalidError(
+                f"part {number} of the data has other columns than part 1: {_columns(reader.schema)} instead of "
+                f"{_columns(first.schema)}; make them the same"
+            )
+        yield from reader
+
+
+def _columns(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name} {field.type}" for field in schema)
+
+
+def _from_rows(rows: list[Any]) -> pa.RecordBatchReader:
+    """Dicts with any keys: the columns are all keys in the order they first appear, what is missing is null."""
+    names: dict[Any, None] = {}
+    for number, row in enumerate(rows):
+        if not isinstance(row, Mapping):
+            raise InvalidError(f"row {number} of the data is a {_name(row)}, not a dict")
+        names.update(dict.fromkeys(row))
+    return _from_columns({name: [row.get(name) for row in rows] for name in names})
+
+
+def _from_columns(columns: Mapping[Any, Any]) -> pa.RecordBatchReader:
+    if not columns:
+        raise InvalidError("the data has no columns")
+    for name in columns:
+        if not isinstance(name, str):
+            raise InvalidError(f"column names are text, not {name!r}")
+    arrays = [_column(name, values) for name, values in columns.items()]
+    lengths = dict(zip(columns, map(len, arrays), strict=True))
+    if len(set(lengths.values())) > 1:
+        raise InvalidError(f"the columns are not equally long: {lengths}")
+    return pa.Table.from_arrays(arrays, names=list(columns)).to_reader()
+
+
+def _column(name: str, values: Any) -> pa.ChunkedArray[Any]:
+    if hasattr(values, "__arrow_c_stream__") or hasattr(values, "__arrow_c_array__"):
+        return pa.chunked_array(values)
+    if not isinstance(values, Iterable) or isinstance(values, str | bytes | Mapping):
+        raise InvalidError(f"column {name!r} is a {_name(values)}, not a list or array of values")
+    if not hasattr(values, "__array__"):
+        values = list(values)
+    try:
+        array = pa.array(values)
+    except OverflowError:
+        array = _unsigned(name, values)
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        raise InvalidError(f"column {name!r} cannot become an Arrow array: {error}") from error
+    if pa.types.is_temporal(array.type) and isinstance(values, list):
+        _check_unmixed(name, values)
+    return array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
+
+
+def _unsigned(name: str, values: Any) -> pa.Array[Any]:
+    try:
+        return pa.array(values, pa.uint64())
+    except (pa.ArrowException, OverflowError) as error:
+        raise InvalidError(f"column {name!r} has integers beyond 64 bits; use decimal.Decimal or text") from error
+
+
+def _check_unmixed(name: str, values: list[Any]) -> None:
+    """Refuse what Arrow would silently bend: times of day cut off, zones dropped, numbers taken for dates."""
+    kinds = {type(value).__name__ for value in values if value is not None}
+    zoned = {value.tzinfo is not None for value in values if isinstance(value, dt.datetime)}
+    if len(zoned) > 1:
+        raise InvalidError(f"column {name!r} mixes datetimes with and without a time zone; decide for one")
+    if len(kinds) > 1 and not all(isinstance(value, dt.datetime) for value in values if value is not None):
+        raise InvalidError(f"column {name!r} mixes {' and '.join(sorted(kinds))}; decide for one")
+
+
+def _bounded(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    try:
+        for batch in reader:
+            parts = max(-(-batch.num_rows // BATCH_ROWS_MAX), -(-size_bytes(batch) // BATCH_BYTES_MAX), 1)
+            step = -(-batch.num_rows // parts)
+            if parts == 1:
+                yield batch
+            else:
+                yield from (batch.slice(start, step) for start in range(0, batch.num_rows, step))
+    except (pa.ArrowException, OSError) as error:
+        raise InvalidError(f"the data could not be read to its end: {error}") from error
+
+
+def size_bytes(batch: pa.RecordBatch) -> int:
+    """About what the rows of a batch take up, not counting what else is in buffers that they share with others."""
+    if batch.nbytes <= BATCH_BYTES_MAX:
+        return batch.nbytes
+    return sum(_column_bytes(column) for column in batch.columns)
+
+
+def _column_bytes(column: pa.Array[Any]) -> int:
+    if pa.types.is_string_view(column.type) or pa.types.is_binary_view(column.type):
+        return 16 * len(column) + (pc.sum(pc.binary_length(column)).as_py() or 0)  # type: ignore[call-overload]  # views are fine
+    return column.nbytes
+
+
+def _name(value: object) -> str:
+    kind = type(value)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

@@ -1,0 +1,102 @@
+"""Parquet files in, Arrow batches of the wanted columns out, whatever names and types the file was written with.
+
+Columns are found by name in the file's own schema of the time (`ColumnSource.physical`), cast to today's type if they were
+widened, and filled with their default if the file is older than the column.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tablelog.errors import CorruptionError, NotFoundError
+from tablelog.parquet.arrow import arrow_type, default_scalar
+from tablelog.store.base import ByteRange, local_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tablelog.format.actions import AddFile
+    from tablelog.format.layout import ColumnSource
+    from tablelog.store.base import ObjectStore
+
+BATCH_ROWS: Final = 131_072
+_READ_AHEAD_BYTES: Final = 1 << 20
+
+
+def read_batches(
+    store: ObjectStore, file: AddFile, columns: tuple[ColumnSource, ...], schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    """Rows of one file in order, in batches of at most 131,072 under `schema`, which has those columns.
+
+    Raises:
+        CorruptionError: the file is missing, is not Parquet, or does not hold what the log says.
+
+    """
+    physical = [column.physical.name for column in columns if column.physical is not None]
+    row_count = 0
+    try:
+        with _open(store, file) as source:
+            parquet = pq.ParquetFile(source, pre_buffer=True)
+            # A file without any wanted column still says how many rows of defaults there are.
+            read = physical or parquet.schema_arrow.names[:1]
+            for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=read):
+                row_count += batch.num_rows
+                yield pa.RecordBatch.from_arrays([_column(batch, column) for column in columns], schema=schema)
+    except (FileNotFoundError, NotFoundError) as error:
+        raise CorruptionError(f"{store.url}/{file.path} is in the log but not in the store") from error
+    except (pa.ArrowException, KeyError, OSError) as error:
+        raise CorruptionError(f"{store.url}/{file.path} cannot be read as the log describes it: {error}") from error
+    if row_count != file.row_count:
+        raise CorruptionError(f"{store.url}/{file.path} has {row_count} rows, the log says {file.row_count}")
+
+
+
+def _column(batch: pa.RecordBatch, column: ColumnSource) -> pa.Array:
+    target = arrow_type(column.field.type)
+    if column.physical is None:
+        return pa.repeat(default_scalar(column.field), batch.num_rows)
+    array = batch.column(column.physical.name)
+    return array if array.type == target else array.cast(target)
+
+
+def _open(store: ObjectStore, file: AddFile) -> pa.NativeFile:
+    path = local_path(store, file.path)
+    if path is not None:
+        return pa.memory_map(str(path)) if file.size_bytes else pa.OSFile(str(path))
+    return pa.PythonFile(io.BufferedReader(_ObjectFile(store, file), _READ_AHEAD_BYTES), mode="r")
+
+
+class _ObjectFile(io.RawIOBase):
+    """An object as a seekable file; each read is one ranged get."""
+
+    def __init__(self, store: ObjectStore, file: AddFile) -> None:
+        self._store = store
+        self._file = file
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._file.size_bytes}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # typeshed's buffer type has no len
+        end = min(self._position + len(buffer), self._file.size_bytes)
+        if end <= self._position:
+            return 0
+        data = self._store.get(self._file.path, ByteRange(start=self._position, end=end))
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)

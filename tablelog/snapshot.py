@@ -1,0 +1,234 @@
+"""A table at one version, and scans of it: what people read with.
+
+A `Snapshot` never changes, whatever is committed after it. Reading one costs no request to the log; only files are read, and
+only those that the log cannot rule out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
+
+from tablelog import display
+from tablelog.engines import arrow, polars
+from tablelog.engines.duckdb import ENGINE, first_line
+from tablelog.engines.duckdb_text import quote
+from tablelog.errors import InvalidError
+from tablelog.format.predicate import ALWAYS, And
+from tablelog.log.state import datetime_of
+from tablelog.ops.scan import plan_scan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    import pandas as pd
+    import polars as pl
+
+    from tablelog.format.actions import AddFile
+    from tablelog.format.predicate import Predicate
+    from tablelog.format.schema import Schema
+    from tablelog.log.state import TableState
+    from tablelog.ops.scan import ScanPlan
+    from tablelog.store.base import ObjectStore
+
+TABLE_ALIAS: Final = "t"
+"""The name by which conditions may call the table, as in `t.price > 10`."""
+
+
+class Snapshot:
+    """A table at one version."""
+
+    def __init__(self, state: TableState, store: ObjectStore, name: str) -> None:
+        """Made by `Table.at`."""
+        self._state = state
+        self._store = store
+        self.name = name
+
+    @property
+    def store(self) -> ObjectStore:
+        """Where its files are."""
+        return self._store
+
+    @property
+    def state(self) -> TableState:
+        """What the log says about this version."""
+        return self._state
+
+    def plan(self, predicate: Predicate) -> ScanPlan:
+        """The files that a reader of all columns needs for the rows that fulfil a predicate."""
+        return plan_scan(self._state, None, predicate)
+
+    @property
+    def version(self) -> int:
+        """Its place in the log."""
+        return self._state.version
+
+    @property
+    def timestamp(self) -> datetime:
+        """When it was committed, UTC."""
+        return datetime_of(self._state.timestamp_us)
+
+    @property
+    def schema(self) -> Schema:
+        """Columns at this version."""
+        return self._state.schema
+
+    @property
+    def row_count(self) -> int:
+        """Rows at this version; known from the log."""
+        return self._state.row_count
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of its files; known from the log."""
+        return self._state.size_bytes
+
+    @property
+    def files(self) -> tuple[AddFile, ...]:
+        """Its files, oldest first."""
+        return self._state.files
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """Settings at this version."""
+        return dict(self._state.metadata.properties)
+
+    @property
+    def checks(self) -> dict[str, str]:
+        """CHECK constraints at this version, name to expression."""
+        return dict(self._state.metadata.checks)
+
+    def scan(self, columns: Iterable[str] | None = None, where: str | None = None) -> Scan:
+        """Plan to read some columns of the rows that fulfil a condition; reads nothing yet.
+
+        `where` is an SQL expression in DuckDB's dialect. Columns come in the order given.
+
+        Raises:
+            NotFoundError: no such column.
+            InvalidError: `where` is not a condition on this table.
+
+        """
+        if isinstance(columns, str):
+            raise InvalidError(f"columns={columns!r} is one string; give a list of names: [{columns!r}]")
+        schema = self._state.schema
+        fields = schema.fields if columns is None else tuple(schema.field(name) for name in columns)
+        if not fields:
+            raise InvalidError("a scan needs at least one column")
+        if len({field.id for field in fields}) < len(fields):
+            raise InvalidError(f"a column stands twice in {[field.name for field in fields]}")
+        predicate = ALWAYS if where is None else _predicate(where, schema)
+        return Scan(plan=plan_scan(self._state, fields, predicate), store=self._store, name=self.name, where=where)
+
+    def lazy(self) -> pl.LazyFrame:
+        """A Polars `LazyFrame`; filters, columns and slices reach the log before a file is opened."""
+        return self.scan().lazy()
+
+    def to_polars(self) -> pl.DataFrame:
+        """All rows as a Polars data frame."""
+        return self.scan().to_polars()
+
+    def to_arrow(self) -> pa.Table:
+        """All rows as an Arrow table."""
+        return self.scan().to_arrow()
+
+    def to_pandas(self) -> pd.DataFrame:
+        """All rows as a pandas data frame (pandas must be installed)."""
+        return self.scan().to_pandas()
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """All rows as an Arrow stream, so that any library that speaks the PyCapsule interface can read it."""
+        return self.scan().__arrow_c_stream__(requested_schema)
+
+    def __len__(self) -> int:
+        return self.row_count
+
+    def __repr__(self) -> str:
+        return display.snapshot_text(self.name, self._state)
+
+    def _repr_html_(self) -> str:
+        return display.snapshot_html(self.name, self._state)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """Columns and rows that somebody wants of a snapshot, and the files that this takes."""
+
+    plan: ScanPlan
+    store: ObjectStore
+    name: str
+    where: str | None = None
+
+    @property
+    def files(self) -> tuple[AddFile, ...]:
+        """The files that must be read; the others hold no row that fulfils the condition."""
+        return self.plan.files
+
+    @property
+    def columns(self) -> list[str]:
+        """Wanted columns in order."""
+        return [field.name for field in self.plan.fields]
+
+    def explain(self) -> display.Explanation:
+        """What reading would touch: files, rows and bytes, of how many. Prints itself."""
+        return display.explanation(self.name, self.plan, self.where)
+
+    def lazy(self) -> pl.LazyFrame:
+        """A Polars `LazyFrame` of the scan."""
+        if self.where is None:
+            return polars.scan_lazily(self.plan.state, self.store, self.plan.fields)
+        return polars.query_lazily(self.plan.fields, lambda names: self._filtered(names).read_all())
+
+    def to_reader(self) -> pa.RecordBatchReader:
+        """The rows as a stream of Arrow batches, in bounded memory."""
+        return arrow.read_plan(self.plan, self.store) if self.where is None else self._filtered(self.columns)
+
+    def to_arrow(self) -> pa.Table:
+        """The rows as an Arrow table."""
+        return self.to_reader().read_all()
+
+    def to_polars(self) -> pl.DataFrame:
+        """The rows as a Polars data frame."""
+        if self.where is None:
+            return self.lazy().collect()
+        return polars.to_frame(self.to_arrow())
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The rows as a pandas data frame (pandas must be installed)."""
+        frame: pd.DataFrame = self.to_arrow().to_pandas()
+        return frame
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """The rows as an Arrow stream (PyCapsule interface)."""
+        return self.to_reader().__arrow_c_stream__(requested_schema)
+
+    def __repr__(self) -> str:
+        return str(self.explain())
+
+    def _repr_html_(self) -> str:
+        return self.explain()._repr_html_()
+
+    def _filtered(self, names: list[str]) -> pa.RecordBatchReader:
+        """Rows that fulfil the condition, found by DuckDB, in the exact types of the table."""
+        wanted = {field.name: field for field in self.plan.fields}
+        schema = arrow.plain_schema(tuple(wanted[name] for name in names))
+        cursor = ENGINE.cursor()
+        whole = plan_scan(self.plan.state, None, self.plan.predicate)
+        cursor.present(TABLE_ALIAS, whole, self.store)
+        columns = ", ".join(quote(name) for name in names)
+        try:
+            result = cursor.relation(f"SELECT {columns} FROM {TABLE_ALIAS} WHERE ({self.where}\n)").to_arrow_reader()
+        except Exception as error:
+            raise InvalidError(f"cannot read {self.name} where {self.where}: {first_line(error)}") from error
+        batches = (batch.cast(schema) for batch in result)
+        return pa.RecordBatchReader.from_batches(schema, batches)
+
+
+def _predicate(where: str, schema: Schema) -> Predicate:
+    """What a condition says that statistics can answer: its own text, and what DuckDB's optimizer makes of it."""
+    stated = ENGINE.parse_condition(where, schema)
+    derived = ENGINE.filters(f"SELECT * FROM {TABLE_ALIAS} WHERE ({where}\n)", {TABLE_ALIAS: schema})[TABLE_ALIAS]
+    return And((stated, derived))
+

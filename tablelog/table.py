@@ -1,0 +1,278 @@
+"""A table: the object people hold.
+
+A `Table` is live. Whatever asks it about rows or columns first looks whether there is a newer version, which costs one get
+that finds nothing; `Table.at` and `Table.snapshot` give a `Snapshot` that stays as it is. Every change is one commit, and
+every change that returns is durable.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from tablelog.alter import Alter
+from tablelog.conditions import condition_on, row_check
+from tablelog.errors import InvalidError, NotFoundError
+from tablelog.format import names
+from tablelog.format.values import instant_us
+from tablelog.log.followed import FollowedLog
+from tablelog.log.state import TableHistory
+from tablelog.ops.delete import Deletion, draft_delete
+from tablelog.ops.write import draft_append, draft_overwrite, write_rows
+from tablelog.parquet.input import open_data
+from tablelog.provenance import commit_info, told
+from tablelog.snapshot import Scan, Snapshot
+from tablelog.store.open import open_store
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterable, Mapping
+    from datetime import date, datetime
+
+    import pandas as pd
+    import pyarrow as pa
+
+    from tablelog.format.commits import CommitRecord
+    from tablelog.format.schema import Schema
+    from tablelog.log.commits import Draft
+    from tablelog.log.state import Commit, TableState
+    from tablelog.store.base import ObjectStore
+
+
+class Table:
+    """A live table. Safe to share between threads, and to open in any number of processes."""
+
+    def __init__(self, store: ObjectStore, name: str, history: TableHistory | None = None) -> None:
+        """Hold the table in a store's root; `open_table` and `Lake.table` are the ways to get one."""
+        self.name: Final = name
+        self._store: Final = store
+        self._history = history or TableHistory()
+        self._log: FollowedLog[TableState] = FollowedLog(store, names.LOG, self._history)
+
+    # ------------------------------------------------------------------ looking
+
+    @property
+    def url(self) -> str:
+        """Where its folder is."""
+        return self._store.url
+
+    @property
+    def version(self) -> int:
+        """The newest version. One get."""
+        return self._log.refresh().version
+
+    @property
+    def schema(self) -> Schema:
+        """Columns at the newest version. One get."""
+        return self._log.refresh().schema
+
+    @property
+    def row_count(self) -> int:
+        """Rows at the newest version, known from the log. One get."""
+        return self._log.refresh().row_count
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """Settings at the newest version. One get."""
+        return self.snapshot().properties
+
+    @property
+    def id(self) -> str:
+        """Who the table is, whatever it is called and wherever it is moved."""
+        return self._log.known().metadata.table_id
+
+    def __len__(self) -> int:
+        return self.row_count
+
+    def snapshot(self) -> Snapshot:
+        """The newest version, to be read in peace. One get."""
+        return Snapshot(self._log.refresh(), self._store, self.name)
+
+    def at(
+        self,
+        version: int | None = None,
+        timestamp: str | datetime | date | None = None,
+        tag: str | None = None,
+    ) -> Snapshot:
+        """The table as it was: at a version, or at a moment (the newest version committed by then).
+
+        A timestamp without a zone is UTC. A moment in the future is the newest version.
+
+        Raises:
+            NotFoundError: there is no such version, or the table is younger than that.
+            InvalidError: not exactly one of the two is given, or it makes no sense.
+
+        """
+        if tag is not None:
+            raise NotFoundError(f"table {self.name} has no tag {tag!r}")
+        if (version is None) == (timestamp is None):
+            raise InvalidError("give exactly one of version= and timestamp=")
+        if version is not None:
+            if isinstance(version, bool) or not isinstance(version, int) or version < 0:
+                raise InvalidError(f"version {version!r} is not a version; versions are whole numbers from 0")
+            newest = self._log.known()
+            if version > newest.version:
+                self._log.refresh()
+        else:
+            assert timestamp is not None
+            moment_us = instant_us(timestamp)
+            newest = self._log.refresh()
+            version = self._history.version_at(moment_us)
+        return Snapshot(self._history.state_at(version), self._store, self.name)
+
+    def history(self) -> pl.DataFrame:
+        """One row per version, newest first: when, what, by whom, how many rows and files."""
+        newest = self._log.refresh().version
+        return history_frame(self._history.commits[: newest + 1])
+
+    def scan(self, columns: Iterable[str] | None = None, where: str | None = None) -> Scan:
+        """Some columns of some rows of the newest version; see `Snapshot.scan`."""
+        return self.snapshot().scan(columns, where)
+
+    def lazy(self) -> pl.LazyFrame:
+        """The newest version as a Polars `LazyFrame`."""
+        return self.snapshot().lazy()
+
+    def to_polars(self) -> pl.DataFrame:
+        """The newest version as a Polars data frame."""
+        return self.snapshot().to_polars()
+
+    def to_arrow(self) -> pa.Table:
+        """The newest version as an Arrow table."""
+        return self.snapshot().to_arrow()
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The newest version as a pandas data frame (pandas must be installed)."""
+        return self.snapshot().to_pandas()
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """The newest version as an Arrow stream (PyCapsule interface)."""
+        return self.snapshot().__arrow_c_stream__(requested_schema)
+
+    def __repr__(self) -> str:
+        return repr(self.snapshot())
+
+    def _repr_html_(self) -> str:
+        return self.snapshot()._repr_html_()
+
+    # ------------------------------------------------------------------ changing
+
+    def append(
+        self,
+        data: object,
+        *,
+        info: Mapping[str, Any] | None = None,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> Commit:
+        """Add rows. One put per file and one for the commit; never in conflict with what others do to rows.
+
+        `data` is anything that speaks the Arrow PyCapsule stream, a record batch reader (streamed, in bounded
+        memory), a dict of columns or a list of dicts. Columns are found by name. `info` is kept in the history;
+        `on_progress` is called with the number of rows stored so far.
+
+        Raises:
+            InvalidError: the rows do not fit the table; nothing is added.
+            ConflictError: a rule was added to the table while the rows were being written.
+
+        """
+        metadata = self._log.known().metadata
+        check = row_check(metadata.checks)
+        written = write_rows(self._store, metadata, open_data(data), check, on_progress=on_progress)
+        return self._commit(lambda state: draft_append(state, written, commit_info(info)))
+
+    def overwrite(
+        self,
+        data: object,
+        where: str | None = None,
+        *,
+        info: Mapping[str, Any] | None = None,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> Commit:
+        """Put rows in the place of all rows, or of those that fulfil `where`, in one commit.
+
+        With `where`, the new rows must fulfil it too, so that running the same overwrite twice gives the same table.
+
+        Raises:
+            InvalidError: the rows do not fit the table or `where`; nothing is changed.
+            ConflictError: a rule was added to the table while the rows were being written.
+
+        """
+        metadata = self._log.refresh().metadata
+        deletion = None if where is None else Deletion(self._store, condition_on(where))
+        if where is not None:
+            condition_on(where)(metadata.schema)  # a condition that makes no sense is said before anything is written
+        check = row_check(metadata.checks, where)
+        written = write_rows(self._store, metadata, open_data(data), check, on_progress=on_progress)
+        return self._commit(lambda state: draft_overwrite(state, written, commit_info(info), deletion))
+
+    def delete(self, where: str, *, info: Mapping[str, Any] | None = None) -> Commit:
+        """Take out the rows that fulfil a condition; `where="true"` takes all.
+
+        Files in which every row matches are dropped unread, files in which none can are left alone, the rest are
+        rewritten without the rows. Rows for which the condition is unknown (null) stay.
+
+        Raises:
+            InvalidError: `where` is not a condition on this table.
+
+        """
+        self._log.refresh()
+        deletion = Deletion(self._store, condition_on(where))
+        return self._commit(lambda state: draft_delete(state, deletion, commit_info(info)))
+
+    @property
+    def alter(self) -> Alter:
+        """Changes of columns, rules and settings, each a commit of its own: `table.alter.add_column(…)`."""
+        return Alter(self._log, self._commit, self._store)
+
+    def _commit(self, plan: Callable[[TableState], Draft]) -> Commit:
+        record: CommitRecord = self._log.commit(plan)
+        return self._history.commits[record.version]
+
+
+def open_table(url: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None) -> Table:
+    """The table in a folder, without any catalog.
+
+    Raises:
+        NotFoundError: there is no table there.
+
+    """
+    store = open_store(url, storage_options)
+    table = Table(store, str(store.url).rstrip("/").rpartition("/")[2])
+    table.snapshot()
+    return table
+
+
+def history_frame(commits: Iterable[Commit]) -> pl.DataFrame:
+    """Commits as a data frame, newest first."""
+    rows = [
+        {
+            "version": commit.version,
+            "timestamp": commit.timestamp,
+            "operation": commit.operation,
+            "rows_added": commit.rows_added,
+            "rows_deleted": commit.rows_deleted,
+            "files_added": commit.files_added,
+            "files_removed": commit.files_removed,
+            "bytes_added": commit.bytes_added,
+            "who": str(commit.info.get("who", "")),
+            "info": told(commit.info),
+        }
+        for commit in commits
+    ]
+    return pl.DataFrame(rows[::-1], schema=_HISTORY)
+
+
+_HISTORY: Final = {
+    "version": pl.Int64,
+    "timestamp": pl.Datetime("us", "UTC"),
+    "operation": pl.String,
+    "rows_added": pl.Int64,
+    "rows_deleted": pl.Int64,
+    "files_added": pl.Int64,
+    "files_removed": pl.Int64,
+    "bytes_added": pl.Int64,
+    "who": pl.String,
+    "info": pl.String,
+}
+
