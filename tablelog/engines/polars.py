@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pyarrow as pa
 from polars.lazyframe.resolver import LazyFrameResolver
+from polars.selectors import by_name
 
 from tablelog.engines.arrow import read_plan
 from tablelog.engines.polars_filters import predicate_of
@@ -141,7 +142,9 @@ def _scan_layout(
         extra_columns="ignore" if len(written) > 1 else "raise",
         **({"schema": _as_written(wanted)} if len(written) > 1 else {}),
     )
-    return frame.select(_projection(source, target) for source in layout.columns)
+    # A select of nothing but defaults would have one row; with_columns has as many as the files.
+    columns = frame.with_columns(_projection(source, target) for source in layout.columns)
+    return columns.select(by_name(source.field.name) for source in layout.columns)
 
 
 def _as_written(schema: pl.Schema) -> pl.Schema:
@@ -158,14 +161,25 @@ def _projection(source: ColumnSource, target: pl.Schema) -> pl.Expr:
     name = source.field.name
     dtype = target[name]
     if source.physical is None:
-        default = _frame(pa.table({name: pa.array([default_scalar(source.field)], arrow_type(source.field.type))}))
-        return pl.lit(default[name][0], dtype=dtype).alias(name)
-    column = pl.col(source.physical.name)
+        return _literal(source.field.initial_default, source.field.type, dtype).alias(name)
+    column = by_name(source.physical.name).as_expr()  # pl.col would read "*" and "^a.*$" as patterns
     if source.physical.type != source.field.type:
         column = column.cast(dtype)
     elif isinstance(dtype, pl.Datetime) and dtype.time_zone not in {None, "UTC"}:
         column = column.dt.convert_time_zone(dtype.time_zone)
     return column.alias(name)
+
+
+def _literal(value: Scalar | None, type_: DataType, dtype: pl.DataType) -> pl.Expr:
+    """A value as the log holds it as a constant of exactly that type."""
+    match type_:
+        case Time(unit=unit) if isinstance(value, int):
+            value *= PER_SECOND[TimeUnit.NS] // PER_SECOND[unit]
+        case Timestamp() | Primitive.DATE:
+            pass
+        case _:
+            return pl.lit(value, dtype=dtype)
+    return pl.lit(value, dtype=pl.Int64).cast(dtype)
 
 
 def _frame(table: pa.Table) -> pl.DataFrame:

@@ -78,7 +78,7 @@ def group_by_layout(
 
 def statistics_as(field: Field, file: AddFile, written: Schema) -> FieldStatistics:
     """What the log knows of a column in a file, in terms of the column's type today."""
-    physical = written.by_id(field.id)
+    physical = written.part(field.id)
     if physical is None:
         return _of_default(field.initial_default, file.row_count)
     known = file.statistics.get(field.id)

@@ -75,6 +75,20 @@ class Schema:
         """The column with that id, if this schema has it."""
         return next((field for field in self.fields if field.id == field_id), None)
 
+    def part(self, field_id: int) -> Field | None:
+        """The column with that id, or the field with that id inside a struct column."""
+        return self.by_id(field_id) or _inside_structs(self.fields, field_id)
+
+
+def _inside_structs(fields: Iterable[Field], field_id: int) -> Field | None:
+    for field in fields:
+        if isinstance(field.type, Struct):
+            found = next((child for child in field.type.fields if child.id == field_id), None)
+            found = found or _inside_structs(field.type.fields, field_id)
+            if found is not None:
+                return found
+    return None
+
 
 def new_schema(fields: Iterable[Field]) -> Schema:
     """Schema 0 of a table: ids are given in order, depth first.

@@ -79,7 +79,7 @@ def file_outcomes(metadata: Metadata, predicate: Predicate, file: AddFile) -> Tr
     written = metadata.schemas[file.schema_id]
 
     def statistics_of(field_id: int) -> FieldStatistics:
-        field = metadata.schema.by_id(field_id)
+        field = metadata.schema.part(field_id)
         assert field is not None
         return statistics_as(field, file, written)
 

@@ -1,6 +1,6 @@
 """Floor 2: stores. Six verbs on named bytes, and wrappers around them."""
 
-from tablelog.store.base import ByteRange, ObjectInfo, ObjectStore, check_key, local_path, sweep
+from tablelog.store.base import ByteRange, ObjectInfo, ObjectStore, check_key, check_prefix, local_path, sweep
 from tablelog.store.local import LocalStore
 from tablelog.store.memory import MemoryStore
 from tablelog.store.metrics import MeteredStore, StoreStats
@@ -22,6 +22,7 @@ __all__ = [
     "S3Store",
     "StoreStats",
     "check_key",
+    "check_prefix",
     "local_path",
     "open_store",
     "register_store",

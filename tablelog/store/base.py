@@ -24,12 +24,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tablelog.errors import InvalidError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -90,7 +90,6 @@ class ObjectStore(Protocol):
         """Size and time of an object. One request."""
 
 
-@runtime_checkable
 class Wrapper(Protocol):
     """A store in front of another one. One that changes keys must offer the extras below itself."""
 
@@ -99,7 +98,6 @@ class Wrapper(Protocol):
         """The store behind."""
 
 
-@runtime_checkable
 class LocalFiles(Protocol):
     """An extra that a store may offer: objects are plain files that engines can open by path."""
 
@@ -107,7 +105,6 @@ class LocalFiles(Protocol):
         """Absolute path of the object's file, whether or not it exists; None if there is no such thing here."""
 
 
-@runtime_checkable
 class Leftovers(Protocol):
     """An extra that a store may offer: it can find what writers that died left behind under no key at all."""
 
@@ -120,11 +117,8 @@ def local_path(store: ObjectStore, key: str) -> Path | None:
 
     Looks through wrappers.
     """
-    while not isinstance(store, LocalFiles):
-        if not isinstance(store, Wrapper):
-            return None
-        store = store.inner
-    return store.local_path(key)
+    find: Callable[[str], Path | None] | None = _offered(store, "local_path")
+    return None if find is None else find(key)
 
 
 def sweep(store: ObjectStore, prefix: str, older_than_us: int, *, dry_run: bool = False) -> int:
@@ -134,11 +128,22 @@ def sweep(store: ObjectStore, prefix: str, older_than_us: int, *, dry_run: bool 
     before `older_than_us` (µs since 1970-01-01 UTC, the store's clock) go, so writes under way are safe. With `dry_run`
     they are only counted. Looks through wrappers.
     """
-    while not isinstance(store, Leftovers):
-        if not isinstance(store, Wrapper):
-            return 0
-        store = store.inner
-    return store.sweep(prefix, older_than_us, dry_run=dry_run)
+    remove: Callable[..., int] | None = _offered(store, "sweep")
+    return 0 if remove is None else remove(prefix, older_than_us, dry_run=dry_run)
+
+
+def _offered(store: ObjectStore, extra: str) -> Any:  # noqa: ANN401 - a method or None
+    """The method of this name that the store, or the nearest one behind it, has.
+
+    Asking for a name is ten times faster than `isinstance` with a protocol, and planning asks for every file.
+    """
+    behind: ObjectStore | None = store
+    while behind is not None:
+        method = getattr(behind, extra, None)
+        if method is not None:
+            return method
+        behind = getattr(behind, "inner", None)
+    return None
 
 
 # Names like `.….tmp` belong to `LocalStore`'s unfinished writes. They are refused everywhere, so that any table can be

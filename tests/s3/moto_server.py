@@ -90,7 +90,10 @@ class Misbehaviour:
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         else:
             list(self._application(environ, _ignore))
-        return _refuse(trick, start_response) if trick.do.startswith("refuse") else _hang_up(environ)
+        if trick.do in {"refuse", "refuse_after"}:
+            return _refuse(trick, start_response)
+        start_response("500 Nobody Will See This", [])
+        return _hang_up(environ)
 
     def _next(self, method: str, path: str) -> Trick | None:
         with self._lock:

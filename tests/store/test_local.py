@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import pickle
+import re
 import resource
+import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -98,17 +101,20 @@ def test_reading_makes_no_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_a_listing_enters_only_folders_that_can_hold_what_is_asked_for(tmp_path: Path) -> None:
+def test_a_listing_enters_only_folders_that_can_hold_what_is_asked_for(tmp_path: Path, calls: list[str]) -> None:
     store = LocalStore(tmp_path)
-    for key in ("data/a/1", "data/b/1", "other/1"):
+    for key in ("data/a/1", "data/b/1", "data/b/c/1", "log/1", "z"):
         store.put(key, b"")
-    (tmp_path / "other").chmod(0)
-    (tmp_path / "data" / "a").chmod(0)
-    try:
-        assert [info.key for info in store.list("data/", "data/a~")] == ["data/b/1"]
-    finally:
-        (tmp_path / "other").chmod(0o700)
-        (tmp_path / "data" / "a").chmod(0o700)
+    for prefix, start_after, entered, found in (
+        ("", "", ["", "data/", "data/a/", "data/b/", "data/b/c/", "log/"], 5),
+        ("data/b", "", ["data/", "data/b/", "data/b/c/"], 2),
+        ("", "data/b/c/0", ["", "data/", "data/b/", "data/b/c/", "log/"], 3),
+        ("data/", "data/b/z", ["data/", "data/b/"], 0),
+        ("log/", "log/0", ["log/"], 1),
+    ):
+        calls.clear()
+        assert len(list(store.list(prefix, start_after))) == found
+        assert sorted(calls) == [f"scandir {tmp_path}/{folder}" for folder in entered]
 
 
 def test_a_folder_is_not_an_object(tmp_path: Path) -> None:
@@ -170,6 +176,75 @@ def test_a_store_travels_to_another_process(tmp_path: Path) -> None:
     store = pickle.loads(pickle.dumps(LocalStore(tmp_path)))  # noqa: S301 - made here
     store.put("a", b"1")
     assert LocalStore(tmp_path).get("a") == b"1"
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """System calls that order or look, as they are made, files and folders by their path."""
+    made: list[str] = []
+
+    def watch(name: str) -> None:
+        call = getattr(os, name)
+
+        def watched(*arguments: Any) -> Any:  # noqa: ANN401 - as the call
+            path = arguments[-1]
+            shown = str(Path(f"/proc/self/fd/{path}").readlink() if isinstance(path, int) else path)
+            made.append(f"{name} {re.sub(r'[.][^/]*[.]tmp', '.tmp', shown)}")
+            return call(*arguments)
+
+        monkeypatch.setattr(os, name, watched)
+
+    for name in ("fsync", "link", "replace", "mkdir", "scandir"):
+        watch(name)
+    return made
+
+
+def test_contents_are_on_disk_before_the_name_and_the_name_before_the_answer(tmp_path: Path, calls: list[str]) -> None:
+    store = LocalStore(tmp_path)
+    store.put_if_absent("a", b"")
+    assert calls == [f"fsync {tmp_path}/.tmp", f"link {tmp_path}/a", f"fsync {tmp_path}"]
+    calls.clear()
+    store.put("a", b"")
+    assert calls == [f"fsync {tmp_path}/.tmp", f"replace {tmp_path}/a", f"fsync {tmp_path}"]
+    calls.clear()
+    assert store.put_if_absent("a", b"") is False
+    assert calls == []
+
+
+def test_new_folders_are_on_disk_before_they_are_used(tmp_path: Path, calls: list[str]) -> None:
+    LocalStore(tmp_path / "lake").put_if_absent("b/c", b"")
+    lake = tmp_path / "lake"
+    made = [f"mkdir {lake}/b", f"mkdir {lake}", f"fsync {tmp_path}", f"mkdir {lake}/b", f"fsync {lake}"]
+    assert calls == [*made, f"fsync {lake}/b/.tmp", f"link {lake}/b/c", f"fsync {lake}/b"]
+
+
+def test_a_create_whose_name_may_not_be_on_disk_may_have_happened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flush = os.fsync
+
+    def faulty(file: int) -> None:
+        if stat.S_ISDIR(os.fstat(file).st_mode):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        flush(file)
+
+    monkeypatch.setattr(os, "fsync", faulty)
+    store = LocalStore(tmp_path)
+    with pytest.raises(StoreError, match="input/output error; the disk or the mount reports a fault") as caught:
+        store.put_if_absent("a", b"data")
+    assert caught.value.maybe_applied is True
+    assert store.get("a") == b"data"
+    assert files(tmp_path) == ["a"]
+
+
+def test_a_file_system_without_links_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(*_: str) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", no_links)
+    with pytest.raises(InvalidError, match=r"its file system has no hard links.*use a folder on another file system"):
+        LocalStore(tmp_path).put_if_absent("a", b"data")
+    assert files(tmp_path) == []
 
 
 @pytest.fixture

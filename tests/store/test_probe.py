@@ -46,6 +46,16 @@ def test_a_store_that_says_no_and_overwrites_is_refused() -> None:
         require_put_if_absent(Liar())
 
 
+def test_a_store_that_says_yes_and_keeps_the_first_object_is_refused() -> None:
+    class Flatterer(MemoryStore):
+        def put_if_absent(self, key: str, data: bytes | memoryview) -> bool:
+            super().put_if_absent(key, data)
+            return True
+
+    with pytest.raises(InvalidError, match="ignores put-if-not-exists"):
+        require_put_if_absent(Flatterer())
+
+
 def test_a_client_that_sends_twice_is_no_reason_to_refuse_a_store() -> None:
     require_put_if_absent(FaultyStore(MemoryStore(), rates={Fault.SENT_TWICE: 1.0}))
 

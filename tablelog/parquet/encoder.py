@@ -1,0 +1,114 @@
+"""One Parquet file, in memory: row groups in, bytes and what the log says of them out."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tablelog.format.actions import AddFile
+from tablelog.format.types import Struct, is_float
+from tablelog.parquet.arrow import arrow_schema
+from tablelog.parquet.statistics import statistics_from_metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from tablelog.format.schema import Schema
+    from tablelog.format.types import Field, Scalar
+    from tablelog.parquet.encoding import Encoding
+
+MIB: Final = 1024 * 1024
+GROUP_BYTES: Final = 16 * MIB
+"""What a row group aims at, as Arrow: engines read many at once, and threads take turns at files without long waits."""
+GROUP_BYTES_MAX: Final = 64 * MIB
+GROUP_ROWS_MIN: Final = 122_880
+"""A row group is what one thread of DuckDB reads, and this is what its own have."""
+GROUP_ROWS_MAX: Final = 1 << 20
+
+
+def group_rows(row_bytes: float, group_bytes: float = GROUP_BYTES) -> int:
+    """How many rows of that size as Arrow make a row group of about `group_bytes`."""
+    count = min(max(int(group_bytes / row_bytes), GROUP_ROWS_MIN), GROUP_ROWS_MAX)
+    return max(1, min(count, int(GROUP_BYTES_MAX / row_bytes)))
+
+
+class FileEncoder:
+    """Collects row groups. One thread at a time; Arrow lets go of the interpreter while it encodes."""
+
+    def __init__(self, schema: Schema, encoding: Encoding, sort_keys: Sequence[tuple[str, str]]) -> None:
+        """Begin a file of rows under `schema`; `sort_keys` are as PyArrow has them."""
+        self.row_count = 0
+        self._schema = schema
+        self._sort_keys = list(sort_keys)
+        self._sink = pa.BufferOutputStream()
+        self._footers: list[pq.FileMetaData] = []
+        self._writer = pq.ParquetWriter(
+            self._sink, arrow_schema(schema), metadata_collector=self._footers, **encoding.options
+        )
+        self._nan_counts = {field.id: 0 for field, _ in _float_leaves(schema.fields)}
+
+    @property
+    def size_bytes(self) -> int:
+        """Encoded so far."""
+        return self._sink.tell()
+
+    def add(self, rows: pa.Table) -> None:
+        """Rows for the end of the file: one row group, or if they are to be sorted as many as they need."""
+        for group in self._sorted(rows) if self._sort_keys else (rows,):
+            self._add_group(group)
+
+    def _sorted(self, rows: pa.Table) -> Iterator[pa.Table]:
+        rows = rows.combine_chunks()
+        # The order is stable, so rows that are equal stay as they came.
+        order = pc.sort_indices(rows, sort_keys=self._sort_keys, null_placement="at_end")  # type: ignore[call-overload]  # the stubs want literals
+        group_row_count = group_rows(rows.nbytes / rows.num_rows)
+        for start in range(0, rows.num_rows, group_row_count):
+            yield rows.take(order.slice(start, group_row_count))
+
+    def _add_group(self, rows: pa.Table) -> None:
+        self._writer.write_table(rows, row_group_size=rows.num_rows)
+        self.row_count += rows.num_rows
+        for field, places in _float_leaves(self._schema.fields):
+            for chunk in rows.column(places[0]).chunks:
+                self._nan_counts[field.id] += _nan_count(_inside(chunk, places[1:]))
+
+    def finish(self, path: str, partitioning_id: int, values: tuple[Scalar | None, ...]) -> tuple[pa.Buffer, AddFile]:
+        """The whole object and the action that adds it under `path`."""
+        self._writer.close()
+        content = self._sink.getvalue()
+        return content, AddFile(
+            path=path,
+            size_bytes=content.size,
+            row_count=self.row_count,
+            schema_id=self._schema.id,
+            partitioning_id=partitioning_id,
+            partition_values=values,
+            statistics=statistics_from_metadata(self._footers[0], self._schema, self._nan_counts),
+            crc32=zlib.crc32(memoryview(content)),
+        )
+
+
+def _float_leaves(fields: Iterable[Field], *outer: int) -> Iterator[tuple[Field, tuple[int, ...]]]:
+    """Float fields at the top or inside structs, each with its place at every level."""
+    for place, field in enumerate(fields):
+        if isinstance(field.type, Struct):
+            yield from _float_leaves(field.type.fields, *outer, place)
+        elif is_float(field.type):
+            yield field, (*outer, place)
+
+
+def _inside(array: Any, places: tuple[int, ...]) -> Any:
+    for place in places:
+        array = array.flatten()[place]  # null where the struct is
+    return array
+
+
+def _nan_count(floats: Any) -> int:
+    """How many are NaN. A sum is twice as fast as a look at each, and is NaN if there is one (or both infinities)."""
+    total = pc.sum(floats).as_py()
+    return int(pc.sum(pc.is_nan(floats)).as_py()) if total is not None and math.isnan(total) else 0

@@ -1,0 +1,256 @@
+"""Batches in, Parquet files out: in parallel, in order, in bounded memory.
+
+    batches ─▶ lanes ─▶ chunks ─▶ open files ─▶ put
+               one per  one per   encoded side by side
+               partition row group (see `strands`)
+
+The caller's thread feeds: it splits rows into lanes and cuts off a chunk whenever a lane has a row group's worth. A
+lane moves on to its next file as soon as the present one *will* reach the target size by what was seen so far, not when
+it has been encoded; that is where the parallelism comes from. So a file holds rows that came in one piece, and the files
+of a lane, in the order they were opened, hold its rows in theirs.
+
+Memory: rows that are not encoded yet are counted, and the feeder waits while they are too many. Where there are more
+partitions than fit side by side, the fullest are written out early as smaller files. With a sort order a chunk is a
+whole file, because that is what gets sorted, and twice as many rows may be waiting.
+
+When the input ends, the last two files of a lane share what has not been begun: neither is tiny, and two threads end at
+the same time. One small file is encoded by the caller itself, without any thread.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
+
+from tablelog import env
+from tablelog.format import names
+from tablelog.parquet.encoder import GROUP_BYTES, MIB, FileEncoder, group_rows
+from tablelog.parquet.encoding import SMALL, choose_encoding
+from tablelog.parquet.strands import Chunk, OpenFile, Strands
+from tablelog.parquet.transform import split_by_partition
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from tablelog.format.actions import AddFile, SortField
+    from tablelog.format.partitioning import Partitioning
+    from tablelog.format.schema import Schema
+    from tablelog.format.types import Scalar
+    from tablelog.parquet.encoding import Encoding
+
+WAITING_BYTES_MAX: Final = 256 * MIB
+"""Rows that are not encoded yet, as Arrow; twice that with a sort order."""
+ENCODED_BYTES_MAX: Final = 512 * MIB
+"""Files that are not stored yet."""
+SORTED_BYTES_MAX: Final = 192 * MIB
+"""What is sorted at once, as Arrow."""
+PIECES_MAX: Final = 64
+_PIECE_BYTES: Final = 512
+"""About what one column of one batch costs beside its values."""
+_RATIO_MIN: Final = 0.001
+
+
+def write_files(  # noqa: PLR0913 - the one entrance
+    batches: Iterable[pa.RecordBatch],
+    *,
+    schema: Schema,
+    partitioning: Partitioning,
+    sort_order: tuple[SortField, ...],
+    target_size_bytes: int,
+    put: Callable[[str, memoryview], None],
+    on_progress: Callable[[int], None] | None = None,
+) -> tuple[AddFile, ...]:
+    """Store all rows as files of about `target_size_bytes` and return the actions that add them, in the rows' order.
+
+    Batches are under exactly `arrow.arrow_schema(schema)`. `put` is called once per file, from several threads.
+    `on_progress` gets the number of rows whenever some more have been encoded, one call at a time. No rows, no files.
+
+    Raises:
+        Exception: whatever reading the batches or `put` raised first. Files that were put by then stay where they are.
+
+    """
+    assert target_size_bytes > 0
+    writer = _Writer(
+        schema=schema,
+        partitioning=partitioning,
+        sort_order=sort_order,
+        target_size_bytes=target_size_bytes,
+        put=put,
+        on_progress=on_progress,
+    )
+    with writer.strands:
+        for batch in batches:
+            writer.add(batch)
+        return writer.finish()
+
+
+class _Lane:
+    """Rows of one partition that are not enough for a chunk yet, and the file they will go to."""
+
+    def __init__(self, values: tuple[Scalar | None, ...]) -> None:
+        self.values = values
+        self.row_count = 0
+        self.size_bytes = 0
+        self.file: OpenFile | None = None
+        self.previous: OpenFile | None = None
+        self._pieces: list[pa.RecordBatch] = []
+        self._merged: list[pa.RecordBatch] = []
+
+    def hold(self, batch: pa.RecordBatch) -> None:
+        """Take a batch in; small ones are merged now and then, because each costs more than its rows."""
+        self._pieces.append(batch)
+        self.row_count += batch.num_rows
+        self.size_bytes += batch.nbytes + _PIECE_BYTES * batch.num_columns
+        if len(self._pieces) >= PIECES_MAX:
+            merged = pa.Table.from_batches(self._pieces).combine_chunks().to_batches()
+            self.size_bytes -= _PIECE_BYTES * batch.num_columns * (len(self._pieces) - len(merged))
+            self._merged.extend(merged)
+            self._pieces = []
+
+    def take(self) -> pa.Table:
+        """All rows in their order; the lane has none after that."""
+        rows = pa.Table.from_batches([*self._merged, *self._pieces])
+        self._merged, self._pieces, self.row_count, self.size_bytes = [], [], 0, 0
+        return rows
+
+
+class _Writer:
+    """What happens on the caller's thread, and what the strands call back for."""
+
+    def __init__(  # noqa: PLR0913 - what `write_files` was given
+        self,
+        *,
+        schema: Schema,
+        partitioning: Partitioning,
+        sort_order: tuple[SortField, ...],
+        target_size_bytes: int,
+        put: Callable[[str, memoryview], None],
+        on_progress: Callable[[int], None] | None,
+    ) -> None:
+        self.strands = Strands(self._begin, self._store, on_progress)
+        self._schema = schema
+        self._partitioning = partitioning
+        self._sort_keys = _sort_keys(sort_order, schema)
+        self._target_bytes = target_size_bytes
+        self._put = put
+        self._waiting_max = WAITING_BYTES_MAX * (2 if sort_order else 1)
+        self._lanes: dict[tuple[Scalar | None, ...], _Lane] = {}
+        self._held_bytes = 0
+        self._encoding: Encoding | None = None
+
+    # ----------------------------------------------------------------------- feeding
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Take rows in; wait while too many are waiting."""
+        if not self._partitioning.fields:
+            self._hold((), batch)
+        else:
+            for values, part in split_by_partition(batch, self._partitioning, self._schema):
+                self._hold(values, part)
+        while self._held_bytes > self._waiting_max // 2:
+            self._end_fullest(lambda lane: lane.size_bytes)
+        if self.strands.encoded_bytes > ENCODED_BYTES_MAX:
+            self._end_fullest(lambda lane: lane.file.encoded_bytes if lane.file else 0)
+        self.strands.wait(self._waiting_max - self._held_bytes)
+
+    def finish(self) -> tuple[AddFile, ...]:
+        """Store what is left, and wait for all of it."""
+        if len(self._lanes) == 1 and not self.strands.files:
+            return (self._encode_here(*self._lanes.values()),)
+        for lane in self._lanes.values():
+            self._end(lane)
+        return self.strands.finish()
+
+    def _hold(self, values: tuple[Scalar | None, ...], batch: pa.RecordBatch) -> None:
+        """Give rows to their lane and queue every whole chunk of it."""
+        if not batch.num_rows:
+            return
+        lane = self._lanes.get(values)
+        if lane is None:
+            lane = self._lanes[values] = _Lane(values)
+        self._held_bytes -= lane.size_bytes
+        lane.hold(batch)
+        self._held_bytes += lane.size_bytes
+        count = self._chunk_row_count(lane.size_bytes / lane.row_count)
+        if lane.row_count < count:
+            return
+        rows = self._take(lane)
+        while rows.num_rows >= count:
+            self._submit(lane, rows.slice(0, count))
+            rows = rows.slice(count)
+        for rest in rows.to_batches():
+            lane.hold(rest)
+        self._held_bytes += lane.size_bytes
+
+    def _chunk_row_count(self, row_bytes: float) -> int:
+        """A chunk is a row group of such a size that a file is a whole number of them, or with a sort order a file."""
+        file_bytes = self._target_bytes / self._ratio()
+        file_rows = max(1, int(file_bytes / row_bytes))
+        if self._sort_keys:
+            return max(1, min(file_rows, int(SORTED_BYTES_MAX / row_bytes)))
+        return min(group_rows(row_bytes, file_bytes / max(1, round(file_bytes / GROUP_BYTES))), file_rows)
+
+    def _ratio(self) -> float:
+        """Encoded bytes per byte of Arrow, as far as is known."""
+        return max(self.strands.ratio() or (self._encoding or SMALL).ratio, _RATIO_MIN)
+
+    def _take(self, lane: _Lane) -> pa.Table:
+        self._held_bytes -= lane.size_bytes
+        return lane.take()
+
+    def _submit(self, lane: _Lane, rows: pa.Table) -> None:
+        """Queue a chunk in the lane's file, and end the file if it will be full then."""
+        if self._encoding is None:
+            self._encoding = choose_encoding(rows, rows.num_rows)
+        if lane.file is None:
+            lane.file = self.strands.open(names.data_file(env.new_id()), lane.values)
+        chunk = Chunk(rows=rows, size_bytes=rows.nbytes)
+        self.strands.append(lane.file, chunk)
+        ratio = self._ratio()
+        expected_bytes = lane.file.encoded_bytes + lane.file.waiting_bytes * ratio
+        if self._sort_keys or expected_bytes + chunk.size_bytes * ratio / 2 >= self._target_bytes:
+            self._close(lane)
+
+    def _close(self, lane: _Lane) -> None:
+        if lane.file is not None:
+            self.strands.close(lane.file)
+            lane.previous, lane.file = lane.file, None
+
+    def _end(self, lane: _Lane) -> None:
+        """Queue all that a lane has and end its file."""
+        if lane.row_count:
+            self._submit(lane, self._take(lane))
+        if lane.file is not None and lane.previous is not None and not self._sort_keys:
+            self.strands.level(lane.previous, lane.file)
+        self._close(lane)
+
+    def _end_fullest(self, fullness: Callable[[_Lane], int]) -> None:
+        """Make room by ending an eighth of the lanes before their time."""
+        for lane in heapq.nlargest(len(self._lanes) // 8 + 1, self._lanes.values(), fullness):
+            self._end(lane)
+            del self._lanes[lane.values]
+
+    # ----------------------------------------------------------------------- storing
+
+    def _begin(self) -> FileEncoder:
+        return FileEncoder(self._schema, self._encoding or SMALL, self._sort_keys)
+
+    def _store(self, encoder: FileEncoder, file: OpenFile) -> AddFile:
+        content, action = encoder.finish(file.path, self._partitioning.id, file.values)
+        self._put(file.path, memoryview(content))
+        return action
+
+    def _encode_here(self, lane: _Lane) -> AddFile:
+        """The only file of a small write, without threads."""
+        rows = self._take(lane)
+        self._encoding = choose_encoding(rows, rows.num_rows)
+        encoder = self._begin()
+        encoder.add(rows)
+        return self._store(encoder, OpenFile(names.data_file(env.new_id()), lane.values))
+
+
+def _sort_keys(sort_order: tuple[SortField, ...], schema: Schema) -> list[tuple[str, str]]:
+    fields = {field.id: field.name for field in schema.fields}
+    return [(fields[each.field_id], "descending" if each.descending else "ascending") for each in sort_order]
