@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tablelog.errors import CorruptionError
 from tablelog.format import values
+from tablelog.format.types import is_float
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,7 +72,7 @@ def shorten_max(value: Scalar) -> Scalar | None:
 
 
 def encode_statistics(statistics: Mapping[int, FieldStatistics]) -> dict[str, Any]:
-    """As a JSON object from field id to what is known; NaN counts only where there are NaNs."""
+    """As a JSON object from field id to what is known; no NaNs are left out where the minimum shows there can be none."""
     encoded: dict[str, Any] = {}
     for field_id, known in statistics.items():
         entry: dict[str, Any] = {}
@@ -81,7 +82,7 @@ def encode_statistics(statistics: Mapping[int, FieldStatistics]) -> dict[str, An
             entry["max"] = values.encode_value(known.max)
         if known.null_count is not None:
             entry["nulls"] = known.null_count
-        if known.nan_count is not None:
+        if known.nan_count or (known.nan_count is not None and isinstance(known.min, float | None)):
             entry["nans"] = known.nan_count
         encoded[str(field_id)] = entry
     return encoded
@@ -104,6 +105,6 @@ def decode_statistics(data: Mapping[str, Any], types: Mapping[int, DataType]) ->
             min=None if low is None else values.decode_value(low, type_),
             max=None if high is None else values.decode_value(high, type_),
             null_count=entry.get("nulls"),
-            nan_count=entry.get("nans"),
+            nan_count=entry.get("nans", None if is_float(type_) else 0),
         )
     return decoded

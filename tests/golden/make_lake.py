@@ -1,0 +1,143 @@
+"""Made `tests/golden/lake-1` and its expected rows, once, when format version 1 was settled. Run again only for a new format version:
+
+    python tests/golden/make_lake.py tests/golden/lake-2
+
+Clock and names are fixed, so that the only things that may differ from run to run are the bytes of Parquet writers.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import json
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+import tablelog as tl
+from tablelog import env
+
+START_US = 1_767_225_600_000_000  # 2026-01-01 00:00:00 UTC
+EVERY_TYPE = pa.schema(
+    [
+        pa.field("boolean", pa.bool_()),
+        pa.field("int8", pa.int8()),
+        pa.field("uint64", pa.uint64()),
+        pa.field("float32", pa.float32()),
+        pa.field("float64", pa.float64()),
+        pa.field("string", pa.string()),
+        pa.field("binary", pa.binary()),
+        pa.field("date", pa.date32()),
+        pa.field("time", pa.time64("us")),
+        pa.field("wall_clock", pa.timestamp("us")),
+        pa.field("instant", pa.timestamp("ms", "Europe/Oslo")),
+        pa.field("nanoseconds", pa.timestamp("ns")),
+        pa.field("decimal", pa.decimal128(20, 4)),
+        pa.field("list", pa.list_(pa.int64())),
+        pa.field("map", pa.map_(pa.string(), pa.int32())),
+        pa.field("struct", pa.struct([("größe", pa.int64()), ("b c", pa.string())])),
+    ]
+)
+ROW: dict[str, Any] = {
+    "boolean": True,
+    "int8": -128,
+    "uint64": 2**64 - 1,
+    "float32": 0.5,
+    "float64": -0.0,
+    "string": "é" * 40 + "\U0010ffff",
+    "binary": b"\x00\xff",
+    "date": dt.date(1969, 12, 31),
+    "time": dt.time(23, 59, 59, 999_999),
+    "wall_clock": dt.datetime(1582, 10, 15),
+    "instant": dt.datetime(2026, 3, 29, 1, tzinfo=dt.UTC),
+    "nanoseconds": dt.datetime(2026, 1, 1),
+    "decimal": Decimal("-9999999999999999.9999"),
+    "list": [1, None, 3],
+    "map": [("a", 1)],
+    "struct": {"größe": 7, "b c": None},
+}
+
+
+class Fixed(env.Env):
+    """One second passes whenever the clock is looked at; names count up."""
+
+    def __init__(self) -> None:
+        self.clock = itertools.count(START_US, 1_000_000)
+        self.bits = itertools.count(1)
+
+    def now_us(self) -> int:
+        return next(self.clock)
+
+    def random_bits(self, count: int) -> int:
+        return next(self.bits)
+
+    def who(self) -> str:
+        return "ada@lab"
+
+
+def make(folder: Path) -> None:
+    lake = tl.connect(folder)
+    lake.create_table("every type", pa.Table.from_pylist([ROW, dict.fromkeys(ROW)], EVERY_TYPE))
+    orders = lake.create_table(
+        "sales.orders",
+        {"id": "int32 not null", "region": "string", "price": "float", "at": "timestamp"},
+        partition_by=["month(at)", "bucket(4, id)"],
+        sort_by="price desc",
+        checks={"positive": "id > 0"},
+        properties={"target_file_size_bytes": "1000000"},
+    )
+    rows = [
+        {"id": n, "region": ["EU", "US", None][n % 3], "price": [n / 2, float("nan")][n % 7 == 0], "at": dt.datetime(2026, 1 + n % 2, 1)}
+        for n in range(1, 21)
+    ]
+    orders.append(rows, info={"message": "first"})
+    orders.alter.rename_column("region", "market")
+    orders.alter.add_column("note", "string", default="it's old")
+    orders.alter.widen_column("id", "int64")
+    orders.append([{"id": 2**40, "market": "EU", "price": 1.0, "note": "new"}])
+    orders.delete(where="price < 3")
+    orders.alter.drop_column("note")
+    orders.alter.add_column("note", "int64")
+    orders.overwrite([{"id": 2**40, "market": "EU", "price": 2.0, "note": 5}], where="market = 'EU'")
+    lake.create_table("dropped", {"x": [1]})
+    lake.drop_table("dropped")
+    lake.create_table("old name", {"x": [1]})
+    lake.rename_table("old name", "new name")
+    lake.create_namespace("empty")
+
+
+def rows_of(snapshot: tl.Snapshot) -> list[str]:
+    """Rows as sorted text, which tells -0.0, NaN and types apart."""
+    return sorted(map(repr, snapshot.to_arrow().to_pylist()))
+
+
+def describe(lake: tl.Lake) -> dict[str, Any]:
+    """Everything that the golden lake says, in a form that JSON can hold."""
+    described: dict[str, Any] = {"namespaces": lake.namespaces(), "tables": {}}
+    for name in lake.tables():
+        table = lake.table(name)
+        versions = []
+        for version in range(table.version + 1):
+            snapshot = table.at(version=version)
+            versions.append(
+                {
+                    "timestamp": snapshot.timestamp.isoformat(),
+                    "schema": str(snapshot.schema).splitlines(),
+                    "files": len(snapshot.files),
+                    "rows": rows_of(snapshot),
+                }
+            )
+        history = table.history().reverse().select("operation", "rows_added", "rows_deleted", "who", "info").rows()
+        described["tables"][name] = {"versions": versions, "history": [list(row) for row in history]}
+    return described
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1])
+    with env.use(Fixed()):
+        make(target)
+    expected = json.dumps(describe(tl.connect(target, create=False)), indent=1, ensure_ascii=False)
+    target.with_suffix(".json").write_text(expected + "\n")
