@@ -21,6 +21,7 @@ from tablelog.format.predicate import ALWAYS
 from tablelog.log.followed import FollowedLog
 from tablelog.log.state import TableHistory
 from tablelog.ops.create import TableOptions, draft_create, new_metadata
+from tablelog.ops.keys import key_check
 from tablelog.ops.write import write_rows
 from tablelog.parquet.arrow import fields_from_arrow
 from tablelog.parquet.columns import fields_from_user_schema, looks_like_schema
@@ -125,7 +126,8 @@ class Lake:
         store = PrefixedStore(self.store, path)
         written = None
         if reader is not None:
-            written = write_rows(store, metadata, reader, row_check(metadata.checks), on_progress=on_progress)
+            check, keys = row_check(metadata.checks), key_check(store, metadata)
+            written = write_rows(store, metadata, reader, check, keys=keys, on_progress=on_progress)
         history = TableHistory()
         if FollowedLog(store, names.LOG, history).create(draft_create(metadata, written, commit_info(info))) is None:
             raise ConflictError(f"another writer is making a table at {store.url}; look at lake.tables() and try again")

@@ -19,6 +19,7 @@ from tablelog.format.values import instant_us
 from tablelog.log.followed import FollowedLog
 from tablelog.log.state import TableHistory
 from tablelog.ops.delete import Deletion, draft_delete
+from tablelog.ops.keys import key_check
 from tablelog.ops.write import draft_append, draft_overwrite, write_rows
 from tablelog.parquet.input import open_data
 from tablelog.provenance import commit_info, told
@@ -177,8 +178,8 @@ class Table:
 
         """
         metadata = self._log.known().metadata
-        check = row_check(metadata.checks)
-        written = write_rows(self._store, metadata, open_data(data), check, on_progress=on_progress)
+        check, keys = row_check(metadata.checks), key_check(self._store, metadata)
+        written = write_rows(self._store, metadata, open_data(data), check, keys=keys, on_progress=on_progress)
         return self._commit(lambda state: draft_append(state, written, commit_info(info)))
 
     def overwrite(
@@ -202,8 +203,8 @@ class Table:
         deletion = None if where is None else Deletion(self._store, condition_on(where))
         if where is not None:
             condition_on(where)(metadata.schema)  # a condition that makes no sense is said before anything is written
-        check = row_check(metadata.checks, where)
-        written = write_rows(self._store, metadata, open_data(data), check, on_progress=on_progress)
+        check, keys = row_check(metadata.checks, where), key_check(self._store, metadata)
+        written = write_rows(self._store, metadata, open_data(data), check, keys=keys, on_progress=on_progress)
         return self._commit(lambda state: draft_overwrite(state, written, commit_info(info), deletion))
 
     def delete(self, where: str, *, info: Mapping[str, Any] | None = None) -> Commit:

@@ -100,6 +100,8 @@ def draft_create(metadata: Metadata, written: Written | None, info: Mapping[str,
     actions += [SetCheck(name=name, expression=expression) for name, expression in metadata.checks.items()]
     row_count = 0
     if written is not None:
+        if written.keys is not None:
+            written.keys.unique_keys()
         actions += written.files
         row_count = written.row_count
     return Draft(

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from tablelog.errors import ConflictError, InvalidError
-from tablelog.format.actions import RemoveFile, encode_action
+from tablelog.format.actions import AddFile, RemoveFile, encode_action
 from tablelog.log.commits import Draft
+from tablelog.ops.keys import KeyCheck
 from tablelog.parquet.conform import Conformer
 from tablelog.parquet.writer import write_files
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from tablelog.format.actions import Action, AddFile
+    from tablelog.format.actions import Action
     from tablelog.log.state import Metadata, TableState
     from tablelog.ops.delete import Deletion
     from tablelog.store.base import ObjectStore
@@ -39,6 +40,8 @@ class Written:
     metadata: Metadata
     """The table as it was when they were written and checked."""
     files: tuple[AddFile, ...]
+    keys: KeyCheck | None = None
+    """What must hold of their keys; None if that is known already."""
 
     @property
     def row_count(self) -> int:
@@ -52,9 +55,12 @@ def write_rows(
     batches: Iterable[pa.RecordBatch],
     check: Callable[[pa.RecordBatch], None],
     *,
+    keys: KeyCheck | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> Written:
     """Store rows as files; `check` sees each batch in the table's shape and raises what it does not allow.
+
+    `keys` remembers the rows' keys, for the plan to hold against the table's.
 
     One put per file of about the table's `target_file_size_bytes`. Memory does not grow with the input.
 
@@ -68,6 +74,8 @@ def write_rows(
         for batch in batches:
             conformed = conform(batch)
             check(conformed)
+            if keys is not None:
+                keys.observe(conformed)
             yield conformed
 
     files = write_files(
@@ -79,7 +87,7 @@ def write_rows(
         put=store.put,
         on_progress=on_progress,
     )
-    return Written(metadata=metadata, files=files)
+    return Written(metadata=metadata, files=files, keys=keys)
 
 
 def target_file_size_bytes(properties: Mapping[str, str]) -> int:
@@ -103,6 +111,8 @@ def target_file_size_bytes(properties: Mapping[str, str]) -> int:
 def draft_append(state: TableState, written: Written, info: Mapping[str, Any]) -> Draft:
     """Add the rows to whatever the table holds."""
     _refuse_new_rules(written.metadata, state)
+    if written.keys is not None:
+        written.keys.require_unique(state)
     return Draft(
         operation="append",
         actions=tuple(encode_action(file) for file in written.files),
@@ -120,6 +130,10 @@ def draft_overwrite(
         actions, rows_deleted = [RemoveFile(path=file.path) for file in state.files], state.row_count
     else:
         actions, rows_deleted = deletion.plan(state)
+    if written.keys is not None:
+        removed = frozenset(action.path for action in actions if isinstance(action, RemoveFile))
+        survivors = [action for action in actions if isinstance(action, AddFile)]
+        written.keys.require_unique(state, removed, survivors)
     actions.extend(written.files)
     return Draft(
         operation="overwrite",

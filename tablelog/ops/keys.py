@@ -1,0 +1,120 @@
+"""One live row per key: new rows against each other and against the rows that stay.
+
+Only the key columns are looked at, and of the table only files whose key ranges meet those of the new rows. When a plan is made
+again after a lost race, files that were looked into are not read again. Because the commit stands or falls with the state
+that it was planned on, two writers cannot both add one key.
+
+Memory grows with the keys of the new rows, about as large as those columns are in Arrow.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tablelog.errors import ConflictError, InvalidError
+from tablelog.format.layout import column_sources
+from tablelog.format.predicate import And, Comparison, Operator
+from tablelog.ops.scan import plan_scan
+from tablelog.parquet.arrow import arrow_schema, stored_value
+from tablelog.parquet.reader import read_batches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tablelog.format.actions import AddFile
+    from tablelog.format.predicate import Predicate
+    from tablelog.log.state import Metadata, TableState
+    from tablelog.store.base import ObjectStore
+
+
+class KeyCheck:
+    """The keys of rows on their way into a table."""
+
+    def __init__(self, store: ObjectStore, metadata: Metadata) -> None:
+        """Watch rows that are written under `metadata`."""
+        self._store = store
+        fields = (metadata.schema.by_id(field_id) for field_id in metadata.key)
+        self._fields = tuple(field for field in fields if field is not None)
+        self._names = [field.name for field in self._fields]
+        self._batches: list[pa.RecordBatch] = []
+        self._keys: pa.Table | None = None
+        self._looked_into: set[str] = set()
+        self._planned = False
+
+    def observe(self, batch: pa.RecordBatch) -> None:
+        """Remember the keys of a batch that is being written."""
+        self._batches.append(batch.select(self._names))
+
+    def require_unique(
+        self, state: TableState, removed: frozenset[str] = frozenset(), added: Iterable[AddFile] = ()
+    ) -> None:
+        """Make sure that the new rows leave one row per key, if files `removed` go and other files `added` come too.
+
+        Raises:
+            InvalidError: a key is there twice.
+            ConflictError: a key was added by somebody else while the rows were being written.
+
+        """
+        keys = self.unique_keys()
+        if not keys.num_rows:
+            return
+        live = (file for file in plan_scan(state, None, self._ranges(keys)).files if file.path not in removed)
+        for file in (*live, *added):
+            if file.path not in self._looked_into:
+                self._refuse_common(state, file, keys)
+                self._looked_into.add(file.path)
+        self._planned = True
+
+    def unique_keys(self) -> pa.Table:
+        """The keys of the new rows.
+
+        Raises:
+            InvalidError: a key is there twice.
+
+        """
+        if self._keys is None:
+            keys = pa.Table.from_batches(self._batches, schema=arrow_schema(self._fields))
+            counted = keys.group_by(self._names).aggregate([([], "count_all")])
+            twice = counted.filter(pc.field("count_all") > 1)
+            if twice.num_rows:
+                raise InvalidError(
+                    f"{twice.num_rows:,} keys are there more than once among the new rows, for example {_shown(twice)}; "
+                    f"a table with a key holds one row for each"
+                )
+            self._keys, self._batches = keys, []
+        return self._keys
+
+    def _ranges(self, keys: pa.Table) -> Predicate:
+        """The key lies between the smallest and the largest new one, column by column."""
+        parts: list[Predicate] = []
+        for field in self._fields:
+            bounds = pc.min_max(keys.column(field.name))
+            for side, operator in (("min", Operator.GREATER_OR_EQUAL), ("max", Operator.LESS_OR_EQUAL)):
+                value = stored_value(bounds[side])
+                if value is not None:
+                    parts.append(Comparison(field.id, operator, value))
+        return And(tuple(parts))
+
+    def _refuse_common(self, state: TableState, file: AddFile, keys: pa.Table) -> None:
+        schema = arrow_schema(self._fields)
+        sources = column_sources(self._fields, state.metadata.schemas[file.schema_id])
+        for batch in read_batches(self._store, file, sources, schema):
+            common = pa.Table.from_batches([batch]).join(keys, self._names, join_type="left semi")
+            if common.num_rows:
+                what = f"{common.num_rows:,} or more of the new keys are in the table already, for example {_shown(common)}"
+                if self._planned:
+                    raise ConflictError(f"{what}; they came in while these rows were being written; look at them and decide")
+                raise InvalidError(f"{what}; delete or overwrite those rows, or leave the new ones out")
+
+
+def key_check(store: ObjectStore, metadata: Metadata) -> KeyCheck | None:
+    """What watches over the keys of rows to be written; None for a table without a key."""
+    return KeyCheck(store, metadata) if metadata.key else None
+
+
+def _shown(keys: pa.Table) -> str:
+    row = keys.slice(0, 1).to_pylist()[0]
+    return ", ".join(f"{name}={value!r}" for name, value in row.items() if name != "count_all")
