@@ -53,8 +53,8 @@ class S3Store:
     def __init__(self, bucket: str, options: Mapping[str, Any] | None = None, *, page_keys: int = 1000) -> None:
         """Keep the address; nothing is sent.
 
-        `options` are those of `s3fs.S3FileSystem` or `tablelog.store.s3_options`. `page_keys` bounds the keys that one
-        request of a listing brings.
+        `options` are told in `tablelog.store.s3_options`. `page_keys` bounds the keys that one request of a listing
+        brings.
         """
         if not _BUCKET.fullmatch(bucket):
             message = "the bucket in an s3:// URL is not a bucket's name" + (

@@ -1,6 +1,7 @@
 """The options of an S3 store: the names people know, turned into those that s3fs takes.
 
-All arguments of `s3fs.S3FileSystem` are accepted as they are, and these common spellings beside them, in either case:
+The arguments of `s3fs.S3FileSystem` that concern the connection are accepted, and these common spellings beside them,
+in either case:
 
     aws_access_key_id      key            endpoint, aws_endpoint_url   endpoint_url
     aws_secret_access_key  secret         region, aws_region,          client_kwargs["region_name"]

@@ -167,7 +167,7 @@ def _make_user(configuration: Path, server: S3Server) -> None:
 
 def _run(program: str, *arguments: str, stdin: str = "") -> None:
     """Run a program to its end; raises with what it said if it fails."""
-    done = subprocess.run(  # noqa: S603 - fixed names of programs
+    done = subprocess.run(
         [program, *arguments], input=stdin, capture_output=True, text=True, timeout=_START_MAX_S, check=False
     )
     if done.returncode != 0:
@@ -180,7 +180,7 @@ def _daemon(folder: Path, program: str, *arguments: str) -> Iterator[subprocess.
     """Run a program in the foreground; it is killed when the block ends, or when this process dies in any way."""
     with_us = ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
     with (folder / f"{program}.out").open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603 - fixed names of programs
+        process = subprocess.Popen(
             [*with_us, program, "-c", str(folder / "ceph.conf"), "-f", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -197,7 +197,7 @@ def _wait_for(server: S3Server, gateway: subprocess.Popen[bytes], folder: Path) 
     deadline_s = env.monotonic_s() + _START_MAX_S
     while env.monotonic_s() < deadline_s:
         try:
-            urllib.request.urlopen(server.endpoint_url, timeout=5).close()  # noqa: S310 - http on 127.0.0.1
+            urllib.request.urlopen(server.endpoint_url, timeout=5).close()
         except urllib.error.HTTPError:
             return
         except OSError:

@@ -19,7 +19,7 @@ class S3Server:
 
     endpoint_url: str
     key: str = "test"
-    secret: str = "testtest"  # noqa: S105 - opens nothing but the server of this test
+    secret: str = "testtest"
 
     @property
     def storage_options(self) -> dict[str, Any]:

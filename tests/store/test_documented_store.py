@@ -18,7 +18,7 @@ def documented_names() -> dict[str, Any]:
     """What the page's Python blocks define, run one after the other."""
     names: dict[str, Any] = {"__name__": "documented"}
     for block in re.findall(r"^```python\n(.*?)^```$", _PAGE.read_text(), re.MULTILINE | re.DOTALL):
-        exec(block, names)  # noqa: S102 - our own page
+        exec(block, names)
     return names
 
 

@@ -14,9 +14,9 @@ import pytest
 
 from tablelog import env
 from tablelog.errors import InvalidError, NotFoundError, StoreError
-from tablelog.store import LocalStore, ObjectStore, PrefixedStore, open_store, sweep
+from tablelog.store import LocalStore, ObjectStore, PrefixedStore, sweep
 from tablelog.testing import StoreConformance
-from tests.store.racing import check_race, race
+from tests.store.children import check_race, race, write_for_ever
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -173,7 +173,7 @@ def test_the_root_is_fixed_when_the_store_is_made(tmp_path: Path, monkeypatch: p
 
 
 def test_a_store_travels_to_another_process(tmp_path: Path) -> None:
-    store = pickle.loads(pickle.dumps(LocalStore(tmp_path)))  # noqa: S301 - made here
+    store = pickle.loads(pickle.dumps(LocalStore(tmp_path)))
     store.put("a", b"1")
     assert LocalStore(tmp_path).get("a") == b"1"
 
@@ -186,7 +186,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def watch(name: str) -> None:
         call = getattr(os, name)
 
-        def watched(*arguments: Any) -> Any:  # noqa: ANN401 - as the call
+        def watched(*arguments: Any) -> Any:
             path = arguments[-1]
             shown = str(Path(f"/proc/self/fd/{path}").readlink() if isinstance(path, int) else path)
             made.append(f"{name} {re.sub(r'[.][^/]*[.]tmp', '.tmp', shown)}")
@@ -281,18 +281,12 @@ def test_a_folder_that_may_not_be_written_is_a_store_error(tmp_path: Path) -> No
     assert caught.value.maybe_applied is False
 
 
-def _write_for_ever(url: str) -> None:
-    store = open_store(url)
-    for number in range(1_000_000):
-        store.put_if_absent(f"log/{number:08d}", b"x" * 100_000)
-
-
 def test_a_writer_killed_at_any_moment_leaves_only_whole_objects(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     for turn in range(3):
         url = str(tmp_path / str(turn))
         store = LocalStore(url)
-        writer = context.Process(target=_write_for_ever, args=(url,))
+        writer = context.Process(target=write_for_ever, args=(url,))
         writer.start()
         deadline_s = env.monotonic_s() + 30
         while sum(1 for _ in store.list()) < 10 * (turn + 1):

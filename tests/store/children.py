@@ -1,6 +1,6 @@
-"""Several processes that create the same keys at the same time, and what they found.
+"""What child processes do in tests: race for keys, read, write until they are killed.
 
-A module of its own because the processes are spawned and import what they run.
+A module of its own because a spawned process imports what it runs.
 """
 
 from __future__ import annotations
@@ -67,3 +67,15 @@ def check_race(url: str, options: dict[str, Any] | None, told: list[list[bool | 
     for turn, answers in enumerate(told):
         assert answers.count(True) == 1, f"turn {turn}: {answers}"
         assert store.get(f"race/{turn}") == body_of(answers.index(True), turn), f"turn {turn}: not the winner's"
+
+
+def read_key(store: ObjectStore, results: SimpleQueue[bytes]) -> None:
+    """Send home the object `key` of a store that has travelled here."""
+    results.put(store.get("key"))
+
+
+def write_for_ever(url: str) -> None:
+    """Create one object after the other until somebody ends this process."""
+    store = open_store(url)
+    for number in range(1_000_000):
+        store.put_if_absent(f"log/{number:08d}", b"x" * 100_000)
