@@ -61,7 +61,7 @@ def row_check(checks: Mapping[str, str], where: str | None = None) -> Callable[[
 def _refuse_rows(batch: pa.RecordBatch, expression: str, what: str, *, null_passes: bool) -> None:
     reader = pa.RecordBatchReader.from_batches(batch.schema, iter([batch]))
     values = pa.chunked_array(list(evaluate(ENGINE, expression, reader)), type=pa.bool_())
-    fails = pc.invert(pc.fill_null(values, null_passes))
+    fails = pc.invert(values.fill_null(null_passes))
     count = pc.sum(fails).as_py() or 0
     if count:
         row = batch.slice(pc.index(fails, value=True).as_py(), 1).to_pylist()[0]

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
+    from tablelog.sql.parameters import Parameters
     from tablelog.store.base import ObjectStore
 
 
@@ -191,7 +192,7 @@ class Lake:
 
     # ------------------------------------------------------------------ questions
 
-    def sql(self, text: str, params: query.Parameters = None) -> duckdb.DuckDBPyRelation:
+    def sql(self, text: str, params: Parameters = None) -> duckdb.DuckDBPyRelation:
         """Ask in DuckDB's SQL; tables are those of the lake, and Python's data frames by their variables' names.
 
         `orders AT (VERSION => 3)`, `AT (TIMESTAMP => '2026-11-01')`, `VERSION AS OF 3` and `TIMESTAMP AS OF …` stand anywhere
@@ -205,7 +206,7 @@ class Lake:
         """
         return query.run(self, text, params)
 
-    def explain(self, text: str, params: query.Parameters = None) -> list[display.Explanation]:
+    def explain(self, text: str, params: Parameters = None) -> list[display.Explanation]:
         """For each table that a query names, how many files, rows and bytes it has to touch."""
         return [display.explanation(snapshot.name, plan) for snapshot, plan in query.explain(self, text, params)]
 

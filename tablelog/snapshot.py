@@ -193,7 +193,7 @@ class Scan:
         """The rows as a Polars data frame."""
         if self.where is None:
             return self.lazy().collect()
-        return polars.to_frame(self.to_arrow())
+        return polars.to_frame(self.to_arrow(), self.plan.fields)
 
     def to_pandas(self) -> pd.DataFrame:
         """The rows as a pandas data frame (pandas must be installed)."""

@@ -264,7 +264,7 @@ def history_frame(commits: Iterable[Commit]) -> pl.DataFrame:
     return pl.DataFrame(rows[::-1], schema=_HISTORY)
 
 
-_HISTORY: Final = {
+_HISTORY: Final = pl.Schema({
     "version": pl.Int64,
     "timestamp": pl.Datetime("us", "UTC"),
     "operation": pl.String,
@@ -275,5 +275,5 @@ _HISTORY: Final = {
     "bytes_added": pl.Int64,
     "who": pl.String,
     "info": pl.String,
-}
+})
 

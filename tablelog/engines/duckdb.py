@@ -26,6 +26,7 @@ from tablelog.engines.duckdb_text import quote, select_layout, select_nothing, s
 from tablelog.errors import InvalidError
 from tablelog.format.predicate import ALWAYS, UNKNOWN, And, Comparison, Not, Operator, Or
 from tablelog.format.types import Primitive, Struct, Time, Timestamp
+from tablelog.parquet.arrow import type_from_arrow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,6 +46,8 @@ _SETTINGS: Final = {
 }
 _CLOCK_WORDS: Final = ("now", "current_", "today", "localtime", "get_current", "transaction_timestamp", "age")
 """Parts of the names of functions whose value depends on when a query runs."""
+_BEYOND_A_ROW: Final = frozenset(("SUBQUERY", "WINDOW", "POSITIONAL_REFERENCE"))
+"""Classes of expressions whose value is not one of the row's own columns' doing."""
 
 
 def new_database() -> tuple[duckdb.DuckDBPyConnection, StoreFileSystem]:
@@ -79,7 +82,10 @@ class DuckDB:
             if self._running is None:
                 self._running = new_database()
             connection, files = self._running
-            return Cursor(connection.cursor(), files)
+            cursor = connection.cursor()
+            # DuckDB takes notebooks and `python -m` for somebody who waits at a prompt, and would draw over their output.
+            cursor.execute("SET enable_progress_bar = false")
+            return Cursor(cursor, files)
 
     def planning_cursor(self) -> duckdb.DuckDBPyConnection:
         """A cursor of the database that holds no rows: for parsing, binding and planning."""
@@ -109,9 +115,13 @@ class DuckDB:
         """
         with closing(self.planning_cursor()) as cursor:
             node = _one_expression(cursor, text)
+            if any(part.get("class") in _BEYOND_A_ROW for part in _nodes(node)):
+                raise InvalidError(f"the condition {text!r} looks beyond one row: it has a subquery, a window or a position")
             _create_empty(cursor, "t", schema, 0)
             try:
-                described = cursor.execute(f"DESCRIBE SELECT ({text}\n) AS condition FROM t").fetchone()
+                # In a WHERE, DuckDB itself refuses what gives more or fewer values than rows.
+                bound = f"DESCRIBE SELECT ({text}\n) AS condition FROM t WHERE ({text}\n)"
+                described = cursor.execute(bound).fetchone()
             except duckdb.Error as error:
                 raise InvalidError(f"the condition {text!r} does not fit the table: {first_line(error)}") from error
             assert described is not None
@@ -182,16 +192,32 @@ def evaluate(engine: DuckDB, expression: str, reader: pa.RecordBatchReader) -> I
     """A condition's value for every row of a stream, in order; null where SQL says unknown.
 
     Raises:
-        InvalidError: the condition fails on some row.
+        InvalidError: the condition fails on some row. What the stream itself raises goes through as it is.
 
     """
+    failures: list[Exception] = []
+
+    def watched() -> Iterator[pa.RecordBatch]:
+        try:
+            yield from reader
+        except Exception as error:
+            failures.append(error)
+            raise
+
     cursor = engine.cursor().connection
-    cursor.register("rows", reader)
+    cursor.register("rows", pa.RecordBatchReader.from_batches(reader.schema, watched()))
+    # Arrow has types that Parquet does not bring to DuckDB, such as TIMESTAMP_MS, and conditions are planned on Parquet's.
+    columns = ", ".join(
+        f"{quote(field.name)}::{sql_type(type_from_arrow(field.type, field.name))} AS {quote(field.name)}"
+        for field in reader.schema
+    )
     try:
-        result = cursor.sql(f"SELECT ({expression}\n)::BOOLEAN AS holds FROM rows").to_arrow_reader()
-        for batch in result:
+        text = f"SELECT ({expression}\n)::BOOLEAN AS holds FROM (SELECT {columns} FROM rows) AS t"
+        for batch in cursor.sql(text).to_arrow_reader():
             yield batch.column(0)
-    except (duckdb.Error, pa.ArrowException) as error:
+    except (duckdb.Error, pa.ArrowException, OSError) as error:  # a stream that breaks off is an OSError to Arrow
+        if failures:
+            raise failures[0] from error
         raise InvalidError(f"cannot evaluate {expression!r}: {first_line(error)}") from error
     finally:
         cursor.close()
@@ -234,16 +260,22 @@ def _one_expression(cursor: duckdb.DuckDBPyConnection, text: str) -> dict[str, A
 
 def _column_names(node: Any) -> Iterator[str]:
     """Every part of every column reference in a tree: `t.x.y` may mean the column t, x or y."""
-    if isinstance(node, dict):
-        if node.get("type") == "COLUMN_REF":
-            yield from node["column_names"]
-        elif node.get("type") == "STAR":
+    for part in _nodes(node):
+        if part.get("type") == "COLUMN_REF":
+            yield from part["column_names"]
+        elif part.get("type") == "STAR":
             yield "*"
-        for child in node.values():
-            yield from _column_names(child)
-    elif isinstance(node, list):
-        for child in node:
-            yield from _column_names(child)
+
+
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    """Every object in a tree."""
+    if isinstance(tree, dict):
+        yield tree
+        for child in tree.values():
+            yield from _nodes(child)
+    elif isinstance(tree, list):
+        for child in tree:
+            yield from _nodes(child)
 
 
 def _create_empty(cursor: duckdb.DuckDBPyConnection, name: str, schema: Schema, number: int) -> None:

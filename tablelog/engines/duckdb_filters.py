@@ -50,6 +50,12 @@ _EXACT_CASTS: Final = frozenset(("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HU
 _EXACT_IN_DOUBLE: Final = frozenset(
     (Primitive.INT8, Primitive.INT16, Primitive.INT32, Primitive.UINT8, Primitive.UINT16, Primitive.UINT32)
 )
+_DOUBLE_INTEGERS_END: Final = 2**53
+"""Below it every integer is a double."""
+_DOUBLE_DIGITS: Final = 15
+"""Decimals of so many digits stay different as doubles."""
+_DECIMAL_DIGITS_MAX: Final = 38
+"""A literal with more digits is a double to DuckDB."""
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -187,9 +193,33 @@ def _number_value(kind: str, text: str, type_: DataType) -> Scalar | None:
     if is_float(type_):
         return float(text)
     if is_integer(type_):
-        number = decimal.Decimal(text)
-        return int(number) if number == number.to_integral_value() else number
-    return decimal.Decimal(text) if isinstance(type_, Decimal) else None
+        return int(text) if kind == "INTEGER" else _beside_integers(text)
+    return _beside_decimals(kind, text, type_) if isinstance(type_, Decimal) else None
+
+
+def _beside_integers(text: str) -> Scalar | None:
+    """A number with a point or an exponent that an integer column is compared with; None if rounding may decide.
+
+    With a double on either side DuckDB compares doubles: then integers from 2**53 on are no longer told apart, and a number
+    may be rounded to, or past, an integer.
+    """
+    exact, double = decimal.Decimal(text), float(text)
+    if abs(double) >= _DOUBLE_INTEGERS_END:
+        return None
+    number = decimal.Decimal(double)
+    same_place = exact.to_integral_value(decimal.ROUND_FLOOR) == number.to_integral_value(decimal.ROUND_FLOOR)
+    if not same_place or (exact == exact.to_integral_value()) != (number == number.to_integral_value()):
+        return None
+    return int(exact) if exact == exact.to_integral_value() else exact
+
+
+def _beside_decimals(kind: str, text: str, type_: Decimal) -> Scalar | None:
+    """A number that a decimal column is compared with; None if both become doubles that may be rounded."""
+    number = decimal.Decimal(text)
+    digit_count = len(number.as_tuple().digits)
+    if kind == "INTEGER" or ("e" not in text.lower() and digit_count <= _DECIMAL_DIGITS_MAX):
+        return number
+    return number if max(digit_count, type_.precision) <= _DOUBLE_DIGITS else None
 
 
 def _text_value(text: str, type_: DataType) -> Scalar | None:

@@ -54,7 +54,7 @@ def sql_type(type_: DataType) -> str:
             return "TIME_NS" if unit is TimeUnit.NS else "TIME"
         case Timestamp(zone=zone, unit=unit):
             if zone is not None:
-                return "TIMESTAMP WITH TIME ZONE"
+                return "TIMESTAMPTZ_NS" if unit is TimeUnit.NS else "TIMESTAMP WITH TIME ZONE"
             return "TIMESTAMP_NS" if unit is TimeUnit.NS else "TIMESTAMP"
         case List(element=element):
             return f"{sql_type(element.type)}[]"
@@ -97,10 +97,12 @@ def _integer(value: int, type_: DataType) -> str:
             nanoseconds = value * {TimeUnit.MS: 1_000_000, TimeUnit.US: 1_000, TimeUnit.NS: 1}[unit]
             if isinstance(type_, Time):
                 return f"make_timestamp_ns(({nanoseconds})::BIGINT)::{sql_type(type_)}"
-            if sql_type(type_) == "TIMESTAMP_NS":
-                return f"make_timestamp_ns(({nanoseconds})::BIGINT)"
-            zone = " AT TIME ZONE 'UTC'" if type_.zone is not None else ""
-            return f"(make_timestamp(({nanoseconds // 1_000})::BIGINT){zone})"
+            made = (
+                f"make_timestamp_ns(({nanoseconds})::BIGINT)"
+                if unit is TimeUnit.NS
+                else f"make_timestamp(({nanoseconds // 1_000})::BIGINT)"
+            )
+            return f"({made} AT TIME ZONE 'UTC')" if type_.zone is not None else made
         case _:
             return f"({value})::{sql_type(type_)}"
 

@@ -7,36 +7,39 @@ per layout, with old names projected to new; Polars pushes everything further in
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 import polars as pl
-import pyarrow as pa
 from polars.lazyframe.resolver import LazyFrameResolver
 from polars.selectors import by_name
 
-from tablelog.engines.arrow import read_plan
+from tablelog.engines.arrow import plain_schema, read_plan
 from tablelog.engines.polars_filters import predicate_of
 from tablelog.format.predicate import ALWAYS, And
+from tablelog.format.types import PER_SECOND, Primitive, Time, Timestamp, TimeUnit, children, with_children
 from tablelog.ops.scan import plan_scan
-from tablelog.parquet.arrow import arrow_schema, arrow_type, default_scalar
+from tablelog.parquet.arrow import arrow_schema
 from tablelog.store.base import local_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
+    import pyarrow as pa
     from polars.lazyframe.resolver import FilterExpr
 
     from tablelog.format.layout import ColumnSource, Layout
     from tablelog.format.schema import Schema
-    from tablelog.format.types import Field
+    from tablelog.format.types import DataType, Field, Scalar
     from tablelog.log.state import TableState
     from tablelog.ops.scan import ScanPlan
     from tablelog.store.base import ObjectStore
 
 
 def polars_schema(fields: tuple[Field, ...]) -> pl.Schema:
-    """The columns as Polars has them."""
-    return _frame(arrow_schema(fields).empty_table()).schema
+    """The columns as Polars has them. Instants in a zone that Polars does not know are shown in UTC."""
+    return _schema(_with_zones(field, _known_zone) for field in fields)
 
 
 def scan_lazily(state: TableState, store: ObjectStore, fields: tuple[Field, ...]) -> pl.LazyFrame:
@@ -49,9 +52,10 @@ def query_lazily(fields: tuple[Field, ...], run: Callable[[list[str]], pa.Table]
     return _QueryResolver(fields, run).lazy()
 
 
-def to_frame(table: pa.Table) -> pl.DataFrame:
-    """An Arrow table as a data frame; no copy where layouts agree."""
-    return _frame(table)
+def to_frame(table: pa.Table, fields: tuple[Field, ...]) -> pl.DataFrame:
+    """An Arrow table of these columns as a data frame; no copy where layouts agree."""
+    shown = plain_schema(tuple(_with_zones(field, _known_zone) for field in fields))
+    return _frame(table if table.schema == shown else table.cast(shown))
 
 
 class _TableResolver(LazyFrameResolver):
@@ -105,7 +109,8 @@ class _QueryResolver(LazyFrameResolver):
         if projection is not None:
             wanted = {*projection, *filter_columns}
             names = [name for name in names if name in wanted] or names[:1]
-        return _frame(self._run(names)).lazy()
+        fields = {field.name: field for field in self._fields}
+        return to_frame(self._run(names), tuple(fields[name] for name in names)).lazy()
 
 
 def scan_files(plan: ScanPlan, store: ObjectStore) -> pl.LazyFrame:
@@ -132,7 +137,8 @@ def _scan_layout(
     layout: Layout, store: ObjectStore, target: pl.Schema, schemas: Mapping[int, Schema]
 ) -> pl.LazyFrame:
     paths = [local_path(store, file.path) for file in layout.files]
-    wanted = polars_schema(tuple(source.physical for source in layout.columns if source.physical is not None))
+    physical = [source.physical for source in layout.columns if source.physical is not None]
+    as_written = _schema(_with_zones(field, _utc) for field in physical)
     written = {schemas[file.schema_id].id for file in layout.files}
     frame = pl.scan_parquet(
         [path for path in paths if path is not None],
@@ -140,34 +146,45 @@ def _scan_layout(
         hive_partitioning=False,
         # Files of one layout agree on the wanted columns but may differ in others.
         extra_columns="ignore" if len(written) > 1 else "raise",
-        **({"schema": _as_written(wanted)} if len(written) > 1 else {}),
+        **({"schema": as_written} if len(written) > 1 else {}),
     )
     # A select of nothing but defaults would have one row; with_columns has as many as the files.
-    columns = frame.with_columns(_projection(source, target) for source in layout.columns)
+    columns = frame.with_columns(_projection(source, as_written, target) for source in layout.columns)
     return columns.select(by_name(source.field.name) for source in layout.columns)
 
 
-def _as_written(schema: pl.Schema) -> pl.Schema:
-    """The columns as Parquet holds them: instants in UTC."""
-    return pl.Schema(
-        {
-            name: pl.Datetime(dtype.time_unit, "UTC") if isinstance(dtype, pl.Datetime) and dtype.time_zone else dtype
-            for name, dtype in schema.items()
-        }
-    )
-
-
-def _projection(source: ColumnSource, target: pl.Schema) -> pl.Expr:
+def _projection(source: ColumnSource, as_written: pl.Schema, target: pl.Schema) -> pl.Expr:
     name = source.field.name
     dtype = target[name]
     if source.physical is None:
         return _literal(source.field.initial_default, source.field.type, dtype).alias(name)
     column = by_name(source.physical.name).as_expr()  # pl.col would read "*" and "^a.*$" as patterns
-    if source.physical.type != source.field.type:
-        column = column.cast(dtype)
-    elif isinstance(dtype, pl.Datetime) and dtype.time_zone not in {None, "UTC"}:
-        column = column.dt.convert_time_zone(dtype.time_zone)
-    return column.alias(name)
+    return (column if as_written[source.physical.name] == dtype else column.cast(dtype)).alias(name)
+
+
+def _with_zones(field: Field, zone_of: Callable[[str], str]) -> Field:
+    """The field with other zones in its type, at any depth; the instants stay."""
+    match field.type:
+        case Timestamp(unit=unit, zone=str(zone)):
+            return replace(field, type=Timestamp(unit, zone_of(zone)))
+        case type_:
+            inner = tuple(_with_zones(child, zone_of) for child in children(type_))
+            return replace(field, type=with_children(type_, inner)) if inner else field
+
+
+def _utc(_: str) -> str:
+    """The zone of every instant in a Parquet file."""
+    return "UTC"
+
+
+@cache
+def _known_zone(zone: str) -> str:
+    """The zone if Polars knows it (it knows names but no offsets), else UTC."""
+    try:
+        pl.Series(dtype=pl.Int64).cast(pl.Datetime("us", zone))
+    except pl.exceptions.ComputeError:
+        return "UTC"
+    return zone
 
 
 def _literal(value: Scalar | None, type_: DataType, dtype: pl.DataType) -> pl.Expr:
@@ -180,6 +197,10 @@ def _literal(value: Scalar | None, type_: DataType, dtype: pl.DataType) -> pl.Ex
         case _:
             return pl.lit(value, dtype=dtype)
     return pl.lit(value, dtype=pl.Int64).cast(dtype)
+
+
+def _schema(fields: Iterable[Field]) -> pl.Schema:
+    return _frame(arrow_schema(fields).empty_table()).schema
 
 
 def _frame(table: pa.Table) -> pl.DataFrame:

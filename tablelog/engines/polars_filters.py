@@ -88,7 +88,10 @@ def _is_in(field: Field | None, members: list[ast.expr]) -> Predicate:
         return UNKNOWN
     values = [_value(member, field.type) for member in members]
     known = [value for value in values if value is not None]
-    return is_in(field.id, known) if len(known) == len(values) else UNKNOWN
+    if len(known) < len(values):
+        return UNKNOWN
+    # The text does not tell whether the filter was is_in(…, nulls_equal=True), which is false for null, not null.
+    return And((is_in(field.id, known), Or((Not(IsNull(field.id)), UNKNOWN))))
 
 
 def _starts_with(field: Field | None, keyword: ast.keyword) -> Predicate:

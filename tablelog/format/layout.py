@@ -7,6 +7,7 @@ a dropped or unrelated column splits nothing.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -103,6 +104,6 @@ def _of_default(default: Scalar | None, row_count: int) -> FieldStatistics:
 
 def _loosened(bound: Scalar | None, sign: int) -> Scalar | None:
     """A float32 bound moved outwards, because engines round a literal such as 0.1 to float32 before they compare."""
-    if not isinstance(bound, float):
+    if not isinstance(bound, float) or math.isinf(bound):
         return bound
     return bound + sign * max(abs(bound) * _FLOAT32_STEP, 2.0**-148)

@@ -1,0 +1,1 @@
+"""Commits in a row, and what they add up to."""

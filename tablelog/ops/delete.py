@@ -133,13 +133,13 @@ class Deletion:
                     yield batch.filter(stays.slice(start, batch.num_rows).combine_chunks())
                     start += batch.num_rows
 
-    def _matches(self, file: AddFile, written: Schema) -> pa.ChunkedArray:
+    def _matches(self, file: AddFile, written: Schema) -> pa.ChunkedArray[pa.BooleanScalar]:
         """For every row whether the condition is TRUE; one bit a row."""
         fields = self._condition.fields
         schema = arrow_schema(fields)
         batches = read_batches(self._store, file, column_sources(fields, written), schema)
         reader = pa.RecordBatchReader.from_batches(schema, batches)
-        chunks = [pc.fill_null(values, fill_value=False) for values in self._condition.evaluate(reader)]
+        chunks = [values.fill_null(False) for values in self._condition.evaluate(reader)]
         return pa.chunked_array(chunks, type=pa.bool_())
 
 

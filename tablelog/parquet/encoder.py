@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,6 +30,8 @@ GROUP_ROWS_MIN: Final = 122_880
 """A row group is what one thread of DuckDB reads, and this is what its own have."""
 GROUP_ROWS_MAX: Final = 1 << 20
 
+SortKey = tuple[str, Literal["ascending", "descending"]]
+
 
 def group_rows(row_bytes: float, group_bytes: float = GROUP_BYTES) -> int:
     """How many rows of that size as Arrow make a row group of about `group_bytes`."""
@@ -40,7 +42,7 @@ def group_rows(row_bytes: float, group_bytes: float = GROUP_BYTES) -> int:
 class FileEncoder:
     """Collects row groups. One thread at a time; Arrow lets go of the interpreter while it encodes."""
 
-    def __init__(self, schema: Schema, encoding: Encoding, sort_keys: Sequence[tuple[str, str]]) -> None:
+    def __init__(self, schema: Schema, encoding: Encoding, sort_keys: Sequence[SortKey]) -> None:
         """Begin a file of rows under `schema`; `sort_keys` are as PyArrow has them."""
         self.row_count = 0
         self._schema = schema
@@ -63,9 +65,9 @@ class FileEncoder:
             self._add_group(group)
 
     def _sorted(self, rows: pa.Table) -> Iterator[pa.Table]:
+        """Row groups in the sort order, nulls last; equal rows stay as they came."""
         rows = rows.combine_chunks()
-        # The order is stable, so rows that are equal stay as they came.
-        order = pc.sort_indices(rows, sort_keys=self._sort_keys, null_placement="at_end")  # type: ignore[call-overload]  # the stubs want literals
+        order = pc.sort_indices(rows, sort_keys=self._sort_keys)
         group_row_count = group_rows(rows.nbytes / rows.num_rows)
         for start in range(0, rows.num_rows, group_row_count):
             yield rows.take(order.slice(start, group_row_count))

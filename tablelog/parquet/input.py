@@ -17,7 +17,6 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tablelog.errors import InvalidError
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 BATCH_ROWS_MAX: Final = 1 << 20
 BATCH_BYTES_MAX: Final = 64 * 1024 * 1024
 
+_VIEWS_SAMPLED: Final = 10_000
 _ACCEPTED: Final = (
     "data is anything with an Arrow stream (Polars, PyArrow, DuckDB relations, pandas), a Polars LazyFrame, a PyArrow "
     "dataset or reader, a dict of columns, a list of dicts, or an iterable of Arrow tables or batches"
@@ -197,16 +197,22 @@ def _bounded(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
 
 
 def size_bytes(batch: pa.RecordBatch) -> int:
-    """About what the rows of a batch take up, not counting what else is in buffers that they share with others."""
+    """About what the rows of a batch take up, without whatever else is in buffers that they share with others."""
     if batch.nbytes <= BATCH_BYTES_MAX:
         return batch.nbytes
-    return sum(_column_bytes(column) for column in batch.columns)
+    return sum(_viewed_bytes(column) if _is_view(column.type) else column.nbytes for column in batch.columns)
 
 
-def _column_bytes(column: pa.Array[Any]) -> int:
-    if pa.types.is_string_view(column.type) or pa.types.is_binary_view(column.type):
-        return 16 * len(column) + (pc.sum(pc.binary_length(column)).as_py() or 0)  # type: ignore[call-overload]  # views are fine
-    return column.nbytes
+def _is_view(type_: pa.DataType) -> bool:
+    return pa.types.is_string_view(type_) or pa.types.is_binary_view(type_)
+
+
+def _viewed_bytes(column: pa.Array[Any]) -> int:
+    """A view is 16 bytes that begin with the value's length; looks at about ten thousand of them, evenly spread."""
+    stride = len(column) // _VIEWS_SAMPLED + 1
+    views: Any = column.buffers()[1]
+    words = memoryview(views).cast("i")[4 * column.offset : 4 * (column.offset + len(column))]
+    return 16 * len(column) + stride * sum(words[:: 4 * stride])
 
 
 def _name(value: object) -> str:

@@ -29,7 +29,7 @@ from tablelog.parquet.arrow import arrow_scalar, stored_value
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tablelog.format.partitioning import Partitioning, PartitionField
+    from tablelog.format.partitioning import PartitionField, Partitioning
     from tablelog.format.schema import Schema
     from tablelog.format.types import DataType, Scalar
 

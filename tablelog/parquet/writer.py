@@ -6,8 +6,8 @@
 
 The caller's thread feeds: it splits rows into lanes and cuts off a chunk whenever a lane has a row group's worth. A
 lane moves on to its next file as soon as the present one *will* reach the target size by what was seen so far, not when
-it has been encoded; that is where the parallelism comes from. So a file holds rows that came in one piece, and the files
-of a lane, in the order they were opened, hold its rows in theirs.
+it has been encoded; that is where the parallelism comes from. So a file holds rows that came in one piece, and the
+files of a lane, in the order they were opened, hold its rows in theirs.
 
 Memory: rows that are not encoded yet are counted, and the feeder waits while they are too many. Where there are more
 partitions than fit side by side, the fullest are written out early as smaller files. With a sort order a chunk is a
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tablelog.format.partitioning import Partitioning
     from tablelog.format.schema import Schema
     from tablelog.format.types import Scalar
+    from tablelog.parquet.encoder import SortKey
     from tablelog.parquet.encoding import Encoding
 
 WAITING_BYTES_MAX: Final = 256 * MIB
@@ -50,6 +51,8 @@ PIECES_MAX: Final = 64
 _PIECE_BYTES: Final = 512
 """About what one column of one batch costs beside its values."""
 _RATIO_MIN: Final = 0.001
+_AHEAD: Final = 1.25
+"""How many chunks' worth a lane has before it parts with one, so that the last chunk of all is never a tiny one."""
 
 
 def write_files(  # noqa: PLR0913 - the one entrance
@@ -174,10 +177,10 @@ class _Writer:
         lane.hold(batch)
         self._held_bytes += lane.size_bytes
         count = self._chunk_row_count(lane.size_bytes / lane.row_count)
-        if lane.row_count < count:
+        if lane.row_count < count * _AHEAD:
             return
         rows = self._take(lane)
-        while rows.num_rows >= count:
+        while rows.num_rows >= count * _AHEAD:
             self._submit(lane, rows.slice(0, count))
             rows = rows.slice(count)
         for rest in rows.to_batches():
@@ -251,6 +254,6 @@ class _Writer:
         return self._store(encoder, OpenFile(names.data_file(env.new_id()), lane.values))
 
 
-def _sort_keys(sort_order: tuple[SortField, ...], schema: Schema) -> list[tuple[str, str]]:
+def _sort_keys(sort_order: tuple[SortField, ...], schema: Schema) -> list[SortKey]:
     fields = {field.id: field.name for field in schema.fields}
     return [(fields[each.field_id], "descending" if each.descending else "ascending") for each in sort_order]
