@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION: Final = 1
 _PARTS_MAX: Final = 2
+_NAMESPACES_OF_DUCKDB: Final = frozenset(("main", "memory", "temp", "system", "information_schema", "pg_catalog"))
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -156,7 +157,7 @@ class Catalog:
 
         def plan(state: CatalogState) -> Mapping[str, Any]:
             require_free(state, entry.name)
-            return {"create_table": {"id": entry.id, "name": _parts(entry.name), "path": entry.path}}
+            return {"create_table": {"id": entry.id, "name": _parts(spelled(state, entry.name)), "path": entry.path}}
 
         self._commit(f"create table {entry.name}", plan, info)
 
@@ -191,7 +192,7 @@ class Catalog:
             taken = state.find(new)
             if taken is not None and taken.id != entry.id:
                 raise InvalidError(f"there is a table {new} already")
-            return {"rename_table": {"id": entry.id, "name": _parts(new)}}
+            return {"rename_table": {"id": entry.id, "name": _parts(spelled(state, new))}}
 
         self._commit(f"rename table {old} to {new}", plan, info)
 
@@ -201,7 +202,7 @@ class Catalog:
         def plan(state: CatalogState) -> Mapping[str, Any]:
             if name.casefold() in {each.casefold() for each in namespaces(state)}:
                 raise InvalidError(f"there is a namespace {name!r} already")
-            return {"create_namespace": {"name": name}}
+            return {"create_namespace": {"name": spelled(state, TableName(name, "")).namespace}}
 
         self._commit(f"create namespace {name}", plan, info)
 
@@ -209,12 +210,13 @@ class Catalog:
         """Take an empty namespace away."""
 
         def plan(state: CatalogState) -> Mapping[str, Any]:
-            if name not in namespaces(state):
+            own = spelled(state, TableName(name, "")).namespace
+            if own not in namespaces(state):
                 raise NotFoundError(f"no namespace {name!r}; there are {', '.join(namespaces(state)) or 'none'}")
-            inside = [entry.name for entry in state.tables() if entry.name.namespace == name]
+            inside = [entry.name for entry in state.tables() if entry.name.namespace == own]
             if inside:
-                raise InvalidError(f"namespace {name!r} still holds {len(inside)} tables, first {inside[0]}; drop them first")
-            return {"drop_namespace": {"name": name}}
+                raise InvalidError(f"namespace {own!r} still holds {len(inside)} tables, first {inside[0]}; drop them first")
+            return {"drop_namespace": {"name": own}}
 
         self._commit(f"drop namespace {name}", plan, info)
 
@@ -249,6 +251,19 @@ def require_free(state: CatalogState, name: TableName) -> None:
     taken = state.find(name)
     if taken is not None:
         raise InvalidError(f"there is a table {taken.name} already; drop or rename it, or choose another name")
+
+
+def spelled(state: CatalogState, name: TableName) -> TableName:
+    """The name with its namespace written as it already is, if it differs by case only.
+
+    Raises:
+        InvalidError: the namespace is one that DuckDB has for itself.
+
+    """
+    folded = name.namespace.casefold()
+    if folded in _NAMESPACES_OF_DUCKDB:
+        raise InvalidError(f"namespace {name.namespace!r} is DuckDB's own; choose another name")
+    return replace(name, namespace=next((own for own in namespaces(state) if own.casefold() == folded), name.namespace))
 
 
 def namespaces(state: CatalogState) -> list[str]:

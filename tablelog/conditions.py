@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tablelog import env
 from tablelog.engines.duckdb import ENGINE, evaluate
+from tablelog.engines.duckdb_clock import reads_clock
 from tablelog.errors import InvalidError
 from tablelog.ops.delete import Condition
 
@@ -22,13 +24,14 @@ if TYPE_CHECKING:
 
 
 def condition_on(where: str) -> Callable[[Schema], Condition]:
-    """What a condition means on a schema; raises `InvalidError` if it means nothing there."""
+    """What a condition means on a schema; raises `InvalidError` if it means nothing there. In it, `now()` is now."""
+    now_us = env.now_us() if reads_clock(where) else None
 
     def bind(schema: Schema) -> Condition:
         return Condition(
-            predicate=ENGINE.parse_condition(where, schema),
+            predicate=ENGINE.parse_condition(where, schema, now_us),
             fields=fields_of(where, schema),
-            evaluate=lambda reader: evaluate(ENGINE, where, reader),
+            evaluate=lambda reader: evaluate(ENGINE, where, reader, now_us),
         )
 
     return bind
@@ -61,9 +64,11 @@ def row_check(checks: Mapping[str, str], where: str | None = None) -> Callable[[
 def _refuse_rows(batch: pa.RecordBatch, expression: str, what: str, *, null_passes: bool) -> None:
     reader = pa.RecordBatchReader.from_batches(batch.schema, iter([batch]))
     values = pa.chunked_array(list(evaluate(ENGINE, expression, reader)), type=pa.bool_())
-    fails = pc.invert(values.fill_null(null_passes))
-    count = pc.sum(fails).as_py() or 0
+    passes = pa.chunked_array([chunk.fill_null(null_passes) for chunk in values.chunks], type=pa.bool_())
+    count = len(passes) - (pc.sum(passes).as_py() or 0)  # type: ignore[type-var]  # the stubs sum no booleans
     if count:
-        row = batch.slice(pc.index(fails, value=True).as_py(), 1).to_pylist()[0]
-        shown = ", ".join(f"{name}={value!r}" for name, value in list(row.items())[:8])
+        row = batch.slice(pc.index(passes, value=False).as_py(), 1).to_pylist()[0]
+        read = {name.casefold() for name in ENGINE.columns_of(expression)}
+        in_order = sorted(row.items(), key=lambda cell: cell[0].casefold() not in read)  # what it is about comes first
+        shown = ", ".join(f"{name}={value!r}" for name, value in in_order[:8])
         raise InvalidError(f"{count:,} of {batch.num_rows:,} rows do not fulfil {what}, for example {shown}")

@@ -1,8 +1,8 @@
 """A lake: tables under names, in one folder or bucket prefix.
 
-    lake = connect("./lake")                 a folder, s3://bucket/prefix, memory://name, or a registered scheme
-    lake.create_table("orders", data)        a folder of its own under the root, and a name in the catalog
-    lake.sql("FROM orders AT (VERSION => 0)")
+lake = connect("./lake")                 a folder, s3://bucket/prefix, memory://name, or a registered scheme
+lake.create_table("orders", data)        a folder of its own under the root, and a name in the catalog
+lake.sql("FROM orders AT (VERSION => 0)")
 """
 
 from __future__ import annotations
@@ -11,7 +11,16 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from tablelog import display, env
-from tablelog.catalog import Catalog, TableEntry, TableName, namespaces, parse_name, require, require_free
+from tablelog.catalog import (
+    Catalog,
+    TableEntry,
+    TableName,
+    namespaces,
+    parse_name,
+    require,
+    require_free,
+    spelled,
+)
 from tablelog.conditions import row_check
 from tablelog.engines.duckdb import ENGINE, Cursor, new_database
 from tablelog.engines.duckdb_text import quote
@@ -28,6 +37,7 @@ from tablelog.parquet.columns import fields_from_user_schema, looks_like_schema
 from tablelog.parquet.input import open_data
 from tablelog.provenance import commit_info
 from tablelog.sql import query
+from tablelog.sql.names import Names
 from tablelog.store.open import open_store
 from tablelog.store.prefixed import PrefixedStore
 from tablelog.store.probe import require_put_if_absent
@@ -39,6 +49,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
+    from tablelog.catalog import CatalogState
     from tablelog.sql.parameters import Parameters
     from tablelog.store.base import ObjectStore
 
@@ -108,8 +119,10 @@ class Lake:
             InvalidError: the name is taken, or columns, options or rows cannot be.
 
         """
-        table_name = parse_name(name)
-        require_free(self._catalog.state(), table_name)
+        about = commit_info(info)
+        names_now = self._catalog.state()
+        table_name = spelled(names_now, parse_name(name))
+        require_free(names_now, table_name)
         is_schema = looks_like_schema(data)
         reader = None if is_schema else open_data(data)
         fields = fields_from_user_schema(data) if reader is None else fields_from_arrow(reader.schema)
@@ -123,17 +136,17 @@ class Lake:
         metadata = new_metadata(fields, options)
         for expression in options.checks.values():
             ENGINE.parse_condition(expression, metadata.schema)
-        path = self._free_folder(table_name, metadata.table_id)
+        path = self._free_folder(names_now, table_name, metadata.table_id)
         store = PrefixedStore(self.store, path)
         written = None
         if reader is not None:
             check, keys = row_check(metadata.checks), key_check(store, metadata)
             written = write_rows(store, metadata, reader, check, keys=keys, on_progress=on_progress)
         history = TableHistory()
-        if FollowedLog(store, names.LOG, history).create(draft_create(metadata, written, commit_info(info))) is None:
+        if FollowedLog(store, names.LOG, history).create(draft_create(metadata, written, about)) is None:
             raise ConflictError(f"another writer is making a table at {store.url}; look at lake.tables() and try again")
         entry = TableEntry(id=metadata.table_id, name=table_name, path=path)
-        self._catalog.create_table(entry, commit_info(info))
+        self._catalog.create_table(entry, about)
         return self._hold(entry, history)
 
     def table(self, name: str) -> Table:
@@ -149,20 +162,16 @@ class Lake:
         return self.table(name)
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and self._catalog.state().find(parse_name(name)) is not None
-
-    def find_table(self, parts: Sequence[str]) -> Table | None:
-        """The table with that name's parts, case ignored, or None. One get."""
-        if not 1 <= len(parts) <= 2:  # noqa: PLR2004 - a namespace and a name
-            return None
-        name = TableName("", parts[0]) if len(parts) == 1 else TableName(*parts)
-        entry = self._catalog.state().find(name)
-        return None if entry is None else self._hold(entry)
+        try:
+            return isinstance(name, str) and self._catalog.state().find(parse_name(name)) is not None
+        except InvalidError:  # what cannot be a name is no table's
+            return False
 
     def tables(self, namespace: str | None = None) -> list[str]:
         """Names of all tables, or of those in one namespace (`""` for those in none), sorted. One get."""
+        wanted = None if namespace is None else namespace.casefold()
         entries = self._catalog.state().tables()
-        return [str(entry.name) for entry in entries if namespace is None or entry.name.namespace == namespace]
+        return [str(entry.name) for entry in entries if wanted is None or entry.name.folded[0] == wanted]
 
     def drop_table(self, name: str) -> None:
         """Take a table's name away. Its folder stays, and `undrop_table` brings it back."""
@@ -204,11 +213,13 @@ class Lake:
             NotFoundError: no such table, version or moment.
 
         """
-        return query.run(self, text, params)
+        return query.run(self._names(), text, params)
 
     def explain(self, text: str, params: Parameters = None) -> list[display.Explanation]:
         """For each table that a query names, how many files, rows and bytes it has to touch."""
-        return [display.explanation(snapshot.name, plan) for snapshot, plan in query.explain(self, text, params)]
+        return [
+            display.explanation(snapshot.name, plan) for snapshot, plan in query.explain(self._names(), text, params)
+        ]
 
     def duckdb(self) -> duckdb.DuckDBPyConnection:
         """An ordinary DuckDB connection that has each table, at its version of now, as a view.
@@ -233,6 +244,10 @@ class Lake:
 
     # ------------------------------------------------------------------ inside
 
+    def _names(self) -> Names:
+        """What a query sees of the catalog. One get."""
+        return Names(self._catalog.state(), self._hold)
+
     def _hold(self, entry: TableEntry, history: TableHistory | None = None) -> Table:
         """One `Table` per name and id, so that what was read of its log is kept."""
         with self._lock:
@@ -242,14 +257,22 @@ class Lake:
                 self._tables[entry.id, entry.name] = held
             return held
 
-    def _free_folder(self, name: TableName, table_id: str) -> str:
-        """A folder called like the table, or nearly so if an older table has that one."""
-        path = "/".join(names.folder(part) for part in (name.namespace, name.name) if part)
+    def _free_folder(self, state: CatalogState, name: TableName, table_id: str) -> str:
+        """A folder called like the table, or nearly so if an older table lies in, around or under that one."""
+        unique = f"-{table_id.replace('-', '')[-12:]}"
+        namespace, path = names.folder(name.namespace), names.folder(name.name)
+        if namespace:
+            path = f"{namespace}{unique if self._has_log(namespace) else ''}/{path}"
+        around = any(entry.path.startswith(f"{path}/") for entry in state.entries.values())
+        return path + unique if around or self._has_log(path) else path
+
+    def _has_log(self, folder: str) -> bool:
+        """Whether a folder is a table's, in the catalog or not."""
         try:
-            self.store.head(f"{path}/{names.LOG}{names.commit(0)}")
+            self.store.head(f"{folder}/{names.LOG}{names.commit(0)}")
         except NotFoundError:
-            return path
-        return f"{path}-{table_id.replace('-', '')[-12:]}"
+            return False
+        return True
 
 
 def _texts(given: str | Sequence[str] | None) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,13 +28,18 @@ def commit_info(info: Mapping[str, Any] | None = None, **own: Any) -> dict[str, 
     """A commit's `info`: what the user wants to be said, which software, who on which machine.
 
     Raises:
-        InvalidError: the user's part has a member that tablelog writes itself.
+        InvalidError: the user's part is not JSON, or has a member that tablelog writes itself.
 
     """
-    taken = sorted(_RESERVED & (info or {}).keys())
+    try:
+        said = dict(info or {})
+        json.dumps(said, allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError) as error:
+        raise InvalidError(f"info {info!r:.100} cannot be kept as JSON: {error}; use text and numbers") from error
+    taken = sorted(_RESERVED & said.keys())
     if taken:
         raise InvalidError(f"info has the member {taken[0]!r}, which tablelog writes itself; use another name")
-    return {**(info or {}), **own, "by": f"tablelog {VERSION}", "who": env.who()}
+    return {**said, **own, "by": f"tablelog {VERSION}", "who": env.who()}
 
 
 def told(info: Mapping[str, Any]) -> str:

@@ -7,16 +7,18 @@ only those that the log cannot rule out.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from tablelog import display
+from tablelog import display, env
 from tablelog.engines import arrow, polars
-from tablelog.engines.duckdb import ENGINE, first_line
-from tablelog.engines.duckdb_text import quote
+from tablelog.engines.duckdb import ENGINE
+from tablelog.engines.duckdb_clock import reads_clock
+from tablelog.engines.duckdb_plan import ROWS
+from tablelog.engines.duckdb_text import first_line, quote
 from tablelog.errors import InvalidError
-from tablelog.format.predicate import ALWAYS, And
+from tablelog.format.predicate import ALWAYS
 from tablelog.log.state import datetime_of
 from tablelog.ops.scan import plan_scan
 
@@ -33,9 +35,6 @@ if TYPE_CHECKING:
     from tablelog.log.state import TableState
     from tablelog.ops.scan import ScanPlan
     from tablelog.store.base import ObjectStore
-
-TABLE_ALIAS: Final = "t"
-"""The name by which conditions may call the table, as in `t.price > 10`."""
 
 
 class Snapshot:
@@ -119,8 +118,10 @@ class Snapshot:
             raise InvalidError("a scan needs at least one column")
         if len({field.id for field in fields}) < len(fields):
             raise InvalidError(f"a column stands twice in {[field.name for field in fields]}")
-        predicate = ALWAYS if where is None else _predicate(where, schema)
-        return Scan(plan=plan_scan(self._state, fields, predicate), store=self._store, name=self.name, where=where)
+        now_us = env.now_us() if where is not None and reads_clock(where) else None
+        predicate = ALWAYS if where is None else ENGINE.parse_condition(where, schema, now_us)
+        plan = plan_scan(self._state, fields, predicate)
+        return Scan(plan=plan, store=self._store, name=self.name, where=where, now_us=now_us)
 
     def lazy(self) -> pl.LazyFrame:
         """A Polars `LazyFrame`; filters, columns and slices reach the log before a file is opened."""
@@ -160,6 +161,8 @@ class Scan:
     store: ObjectStore
     name: str
     where: str | None = None
+    now_us: int | None = None
+    """The time of the condition, if it asks for it."""
 
     @property
     def files(self) -> tuple[AddFile, ...]:
@@ -202,7 +205,7 @@ class Scan:
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         """The rows as an Arrow stream (PyCapsule interface)."""
-        return self.to_reader().__arrow_c_stream__(requested_schema)
+        return self.to_reader().__arrow_c_stream__(requested_schema)  # type: ignore[no-untyped-call]  # the stubs say nothing
 
     def __repr__(self) -> str:
         return str(self.explain())
@@ -215,20 +218,14 @@ class Scan:
         wanted = {field.name: field for field in self.plan.fields}
         schema = arrow.plain_schema(tuple(wanted[name] for name in names))
         cursor = ENGINE.cursor()
+        if self.now_us is not None:
+            cursor.set_clock(self.now_us)
         whole = plan_scan(self.plan.state, None, self.plan.predicate)
-        cursor.present(TABLE_ALIAS, whole, self.store)
+        cursor.present(ROWS, whole, self.store)
         columns = ", ".join(quote(name) for name in names)
         try:
-            result = cursor.relation(f"SELECT {columns} FROM {TABLE_ALIAS} WHERE ({self.where}\n)").to_arrow_reader()
+            result = cursor.relation(f"SELECT {columns} FROM {ROWS} WHERE ({self.where}\n)").to_arrow_reader()
         except Exception as error:
             raise InvalidError(f"cannot read {self.name} where {self.where}: {first_line(error)}") from error
         batches = (batch.cast(schema) for batch in result)
         return pa.RecordBatchReader.from_batches(schema, batches)
-
-
-def _predicate(where: str, schema: Schema) -> Predicate:
-    """What a condition says that statistics can answer: its own text, and what DuckDB's optimizer makes of it."""
-    stated = ENGINE.parse_condition(where, schema)
-    derived = ENGINE.filters(f"SELECT * FROM {TABLE_ALIAS} WHERE ({where}\n)", {TABLE_ALIAS: schema})[TABLE_ALIAS]
-    return And((stated, derived))
-

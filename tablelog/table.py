@@ -177,10 +177,14 @@ class Table:
             ConflictError: a rule was added to the table while the rows were being written.
 
         """
+        about = commit_info(info)
+        reader = open_data(data)
         metadata = self._log.known().metadata
+        if any(name not in metadata.schema for name in reader.schema.names):  # somebody may have added or renamed it
+            metadata = self._log.refresh().metadata
         check, keys = row_check(metadata.checks), key_check(self._store, metadata)
-        written = write_rows(self._store, metadata, open_data(data), check, keys=keys, on_progress=on_progress)
-        return self._commit(lambda state: draft_append(state, written, commit_info(info)))
+        written = write_rows(self._store, metadata, reader, check, keys=keys, on_progress=on_progress)
+        return self._commit(lambda state: draft_append(state, written, about))
 
     def overwrite(
         self,
@@ -199,13 +203,14 @@ class Table:
             ConflictError: a rule was added to the table while the rows were being written.
 
         """
+        about = commit_info(info)
         metadata = self._log.refresh().metadata
         deletion = None if where is None else Deletion(self._store, condition_on(where))
         if where is not None:
             condition_on(where)(metadata.schema)  # a condition that makes no sense is said before anything is written
         check, keys = row_check(metadata.checks, where), key_check(self._store, metadata)
         written = write_rows(self._store, metadata, open_data(data), check, keys=keys, on_progress=on_progress)
-        return self._commit(lambda state: draft_overwrite(state, written, commit_info(info), deletion))
+        return self._commit(lambda state: draft_overwrite(state, written, about, deletion))
 
     def delete(self, where: str, *, info: Mapping[str, Any] | None = None) -> Commit:
         """Take out the rows that fulfil a condition; `where="true"` takes all.
@@ -217,9 +222,10 @@ class Table:
             InvalidError: `where` is not a condition on this table.
 
         """
+        about = commit_info(info)
         self._log.refresh()
         deletion = Deletion(self._store, condition_on(where))
-        return self._commit(lambda state: draft_delete(state, deletion, commit_info(info)))
+        return self._commit(lambda state: draft_delete(state, deletion, about))
 
     @property
     def alter(self) -> Alter:
@@ -264,16 +270,16 @@ def history_frame(commits: Iterable[Commit]) -> pl.DataFrame:
     return pl.DataFrame(rows[::-1], schema=_HISTORY)
 
 
-_HISTORY: Final = pl.Schema({
-    "version": pl.Int64,
+_HISTORY: Final[dict[str, pl.DataType]] = {
+    "version": pl.Int64(),
     "timestamp": pl.Datetime("us", "UTC"),
-    "operation": pl.String,
-    "rows_added": pl.Int64,
-    "rows_deleted": pl.Int64,
-    "files_added": pl.Int64,
-    "files_removed": pl.Int64,
-    "bytes_added": pl.Int64,
-    "who": pl.String,
-    "info": pl.String,
-})
+    "operation": pl.String(),
+    "rows_added": pl.Int64(),
+    "rows_deleted": pl.Int64(),
+    "files_added": pl.Int64(),
+    "files_removed": pl.Int64(),
+    "bytes_added": pl.Int64(),
+    "who": pl.String(),
+    "info": pl.String(),
+}
 

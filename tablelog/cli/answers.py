@@ -54,7 +54,8 @@ class Answer:
 
     def _read(self, *, for_json: bool) -> pa.RecordBatchReader:
         columns = (expression(f"#{place}", type_, for_json=for_json) for place, type_ in enumerate(self.types, start=1))
-        return self._relation.project(", ".join(columns)).to_arrow_reader(_BATCH_ROWS)
+        reader: pa.RecordBatchReader = self._relation.project(", ".join(columns)).to_arrow_reader(_BATCH_ROWS)
+        return reader
 
     def objects(self, limit: int | None = None) -> Iterator[dict[str, Any]]:
         """Rows as objects of JSON; a name that occurs twice is told apart."""

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from tablelog.cli.arguments import AsJson, Options, storage_options
 from tablelog.cli.output import err, out, plain, write_json
-from tablelog.cli.sources import Files, find_sources, with_types
+from tablelog.cli.sources import Files, find_sources
 from tablelog.display import count, size
 from tablelog.errors import InvalidError
 from tablelog.format.schema import new_schema
@@ -42,25 +42,28 @@ def append(
     ] = False,
     types: Annotated[
         list[str] | None,
-        typer.Option("--type", metavar="COLUMN=TYPE", help="With --create: not the type that is guessed. May be repeated."),
+        typer.Option(
+            "--type", metavar="COLUMN=TYPE", help="With --create: not the type that is guessed. May be repeated."
+        ),
     ] = None,
     nulls: Annotated[
-        list[str] | None, typer.Option("--null", metavar="TEXT", help="Text that means null in CSV, such as NA. May be repeated.")
+        list[str] | None,
+        typer.Option("--null", metavar="TEXT", help="Text that means null in CSV, such as NA. May be repeated."),
     ] = None,
     option: Options = None,
     as_json: AsJson = False,
 ) -> None:
     """Add the rows of files to a table, all of them in one commit, or none.
 
-    Columns are found by name. Values of CSV and JSON are cast to the table's types one by one: what does not fit is named
-    with its file, row and column, and nothing is added. CSV files begin with a line of names.
+    Columns are found by name. Values of CSV and JSON are cast to the table's types one by one: what does not fit is
+    named with its file, row and column, and nothing is added. CSV files begin with a line of names.
     """
     sources = find_sources(files)
     wanted = fields_from_user_schema(_pairs(types)) if types else ()
     reading = Files(sources, nulls or ())
     opened = connect(lake, storage_options(option), create=create)
     if create and table not in opened:
-        schema = new_schema(with_types(reading.fields(), wanted))
+        schema = new_schema(reading.fields(wanted))
         with _progress(reading, schema) as rows:
             target = opened.create_table(table, rows, info=_info(sources))
         version = 0
@@ -128,7 +131,6 @@ def _facts(table: str, commit: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _told(table: str, commit: Mapping[str, Any], source_count: int) -> str:
-    return (
-        f"{table} version {commit['version']}: {count(commit['rows_added'], 'row')} from {count(source_count, 'file')}, stored in "
-        f"{count(commit['files_added'], 'file')} of {size(commit['bytes_added'])}"
-    )
+    came = f"{count(commit['rows_added'], 'row')} from {count(source_count, 'file')}"
+    stored = f"{count(commit['files_added'], 'file')} of {size(commit['bytes_added'])}"
+    return f"{table} version {commit['version']}: {came}, stored in {stored}"

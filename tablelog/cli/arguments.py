@@ -1,7 +1,7 @@
 """What the commands have in common on their command line: a lake, a table, storage options, `--json`.
 
-    TABLELOG_LAKE    the lake of commands that are not given one; without it, `ls` looks at the folder it is run in
-    LAKE TABLE       a name in a lake; one word alone is a table's own folder, or a name in TABLELOG_LAKE
+TABLELOG_LAKE    the lake of commands that are not given one; without it, `ls` looks at the folder it is run in
+LAKE TABLE       a name in a lake; one word alone is a table's own folder, or a name in TABLELOG_LAKE
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ LakeOrTable = Annotated[
 ]
 TableName = Annotated[
     str | None,
-    typer.Argument(metavar="TABLE", show_default=False, help=f"Without it, LAKE is a table's folder, or a name in ${LAKE}."),
+    typer.Argument(
+        metavar="TABLE", show_default=False, help=f"Without it, LAKE is a table's folder, or a name in ${LAKE}."
+    ),
 ]
 
 _CREDENTIALS: Final = ("key", "secret", "token", "password", "user", "profile")

@@ -8,8 +8,8 @@
     lists, structs, maps    as DuckDB writes them                   arrays and objects
     all others              as DuckDB writes them                   the same as text
 
-What Arrow and Python both say exactly is taken as it is. All else comes as text from DuckDB, which alone can write every
-one of its types.
+What Arrow and Python both say exactly is taken as it is. All else comes as text from DuckDB, which alone can write
+every one of its types.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def float_text(value: float) -> str:
     return repr(round(value, _DECIMALS_MAX)) if abs(value) >= 1 else f"{value:.{_DECIMALS_MAX}g}"
 
 
-def converter(type_: str) -> Callable[[Any], Any]:  # noqa: PLR0911 - one per kind of type
+def converter(type_: str) -> Callable[[Any], Any]:
     """What makes JSON of a type's values."""
     if type_ in _FLOATS:
         return _json_float

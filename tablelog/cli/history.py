@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from rich.table import Table
+    from rich.text import Text
 
 _WIDE: Final = 110
 """Columns of a terminal that has room for who did it."""
@@ -44,10 +45,18 @@ def history(
 
 def history_table(rows: Iterable[dict[str, Any]], *, wide: bool) -> Table:
     """Rows of `Table.history` for people; `wide` has room for bytes and for who did it."""
-    heads = ("version", "when (UTC)", "rows", "files", *(("written",) if wide else ()), "what", *(("who",) if wide else ()))
+    heads = (
+        "version",
+        "when (UTC)",
+        "rows",
+        "files",
+        *(("written",) if wide else ()),
+        "what",
+        *(("who",) if wide else ()),
+    )
     table = grid(*heads, right=("version", "rows", "files", "written"))
     for row in rows:
-        cells = {
+        cells: dict[str, str | Text] = {
             "version": str(row["version"]),
             "when (UTC)": moment(row["timestamp"]),
             "rows": change(row["rows_added"], row["rows_deleted"]),

@@ -24,7 +24,8 @@ def ls(
     ] = ".",
     *,
     namespace: Annotated[
-        str | None, typer.Option("--namespace", "-n", metavar="NAME", help="Only this one's tables; '' for those in none.")
+        str | None,
+        typer.Option("--namespace", "-n", metavar="NAME", help="Only this one's tables; '' for those in none."),
     ] = None,
     option: Options = None,
     as_json: AsJson = False,
@@ -44,9 +45,16 @@ def ls(
         where = "" if namespace is None else f" in namespace {namespace!r}"
         out().print(plain(f"no tables{where} at {opened.url}"))
         return
-    table = grid("table", "version", "rows", "files", "size", "changed (UTC)", right=("version", "rows", "files", "size"))
+    table = grid(
+        "table", "version", "rows", "files", "size", "changed (UTC)", right=("version", "rows", "files", "size")
+    )
     for snapshot in snapshots:
-        facts = (f"{snapshot.version:,}", f"{snapshot.row_count:,}", f"{len(snapshot.files):,}", size(snapshot.size_bytes))
+        facts = (
+            f"{snapshot.version:,}",
+            f"{snapshot.row_count:,}",
+            f"{len(snapshot.files):,}",
+            size(snapshot.size_bytes),
+        )
         table.add_row(plain(snapshot.name), *facts, moment(snapshot.timestamp))
     out().print(table)
     note(f"{count(len(snapshots), 'table')} at {opened.url}")

@@ -6,12 +6,13 @@ import sys
 from typing import Annotated, Any
 
 import duckdb
+import pyarrow as pa
 import typer
 from typer.core import TyperGroup
 
 from tablelog.cli.append import append
 from tablelog.cli.demo import demo
-from tablelog.cli.failures import report
+from tablelog.cli.failures import INTERRUPTED, is_interrupt, report
 from tablelog.cli.history import history
 from tablelog.cli.ls import ls
 from tablelog.cli.show import show
@@ -30,7 +31,11 @@ class Commands(TyperGroup):
         try:
             code = super().main(args, *positional, **named)
             sys.stdout.flush()
-        except (TablelogError, typer.TyperException, OSError, duckdb.Error) as failure:
+        except (duckdb.InterruptException, RuntimeError) as stop:
+            if not is_interrupt(stop):
+                raise
+            code = INTERRUPTED
+        except (TablelogError, typer.TyperException, duckdb.Error, pa.ArrowException, OSError) as failure:
             code = report(failure, as_json=as_json)
         sys.exit(code or 0)
 

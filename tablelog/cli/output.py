@@ -1,7 +1,7 @@
 """Where words go: answers to stdout, everything about the work itself to stderr.
 
-Stdout carries colour only on a terminal. `--json` writes plain text and nothing but JSON. Text that comes from tables is
-never taken for markup, and its control characters are spelled out, so no value can move the cursor or end a line.
+Stdout carries colour only on a terminal. `--json` writes plain text and nothing but JSON. Text that comes from tables
+is never taken for markup, and its control characters are spelled out: no value can move the cursor or end a line.
 """
 
 from __future__ import annotations
@@ -40,13 +40,15 @@ def write_json(value: object) -> None:
 
 
 def write_json_rows(rows: Iterable[Any]) -> None:
-    """An array on stdout, each element on a line of its own as soon as it is known."""
-    sys.stdout.write("[")
-    separator = "\n"
+    """An array on stdout, each element on a line of its own as soon as it is known.
+
+    Nothing is written before there is a first row or the end, so that a query which fails at once leaves stdout empty.
+    """
+    opening = "[\n"
     for row in rows:
-        sys.stdout.write(separator + json.dumps(row, ensure_ascii=False))
-        separator = ",\n"
-    sys.stdout.write("]\n" if separator == "\n" else "\n]\n")
+        sys.stdout.write(opening + json.dumps(row, ensure_ascii=False))
+        opening = ",\n"
+    sys.stdout.write("[]\n" if opening == "[\n" else "\n]\n")
 
 
 def grid(*columns: str, right: Sequence[str] = ()) -> Table:
@@ -66,10 +68,10 @@ def note(text: str) -> None:
 
 
 def plain(text: str, style: str = "") -> Text:
-    """Text as it is, control characters spelled out.
+    r"""Text as it is, control characters spelled out.
 
-    >>> plain("a\\tb").plain
-    'a\\\\tb'
+    >>> print(plain("a\tb").plain)
+    a\tb
     """
     if not text.isprintable():
         text = "".join(_spelled(character) for character in text)

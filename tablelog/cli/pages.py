@@ -54,7 +54,9 @@ def print_cells(names: Sequence[str], rows: Sequence[Sequence[Text]], numeric: S
         min(widest, max([cell_len(plain(name).plain), *(cell_len(row[place].plain) for row in rows)]))
         for place, name in enumerate(names)
     ]
-    blocks = [list(range(len(names)))] if _total(widths) <= width else _blocks(widths, width - len(f"{len(rows):,}") - _GAP)
+    blocks = (
+        [list(range(len(names)))] if _total(widths) <= width else _blocks(widths, width - len(f"{len(rows):,}") - _GAP)
+    )
     for number, block in enumerate(blocks):
         if number:
             out().print()
@@ -62,8 +64,13 @@ def print_cells(names: Sequence[str], rows: Sequence[Sequence[Text]], numeric: S
         if len(blocks) > 1:
             table.add_column("", justify="right", style="dim", no_wrap=True)
         for place in block:
-            justify = "right" if numeric[place] else "left"
-            table.add_column(plain(names[place]), justify=justify, no_wrap=True, overflow="ellipsis", width=widths[place])
+            table.add_column(
+                plain(names[place]),
+                justify="right" if numeric[place] else "left",
+                no_wrap=True,
+                overflow="ellipsis",
+                width=widths[place],
+            )
         for row_number, row in enumerate(rows, start=1):
             table.add_row(*([f"{row_number:,}"] if len(blocks) > 1 else []), *(row[place] for place in block))
         out().print(table)

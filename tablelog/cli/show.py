@@ -10,10 +10,9 @@ from tablelog.cli.answers import Answer
 from tablelog.cli.arguments import AsJson, LakeOrTable, Options, TableName, open_one
 from tablelog.cli.output import grid, moment, note, out, plain, write_json
 from tablelog.cli.pages import print_answer
-from tablelog.display import count, size
+from tablelog.display import count, key, partition_by, rules, size, sort_by
 from tablelog.engines.duckdb import ENGINE
 from tablelog.errors import InvalidError
-from tablelog.format.partitioning import describe
 from tablelog.format.predicate import ALWAYS
 from tablelog.parquet.arrow import arrow_scalar
 
@@ -77,9 +76,9 @@ def _facts(snapshot: Snapshot) -> dict[str, Any]:
         "files": len(snapshot.files),
         "bytes": snapshot.size_bytes,
         "columns": [_column(field) for field in snapshot.schema],
-        "partition_by": _partition_by(snapshot),
-        "sort_by": _sort_by(snapshot),
-        "key": _key(snapshot),
+        "partition_by": partition_by(snapshot.state),
+        "sort_by": sort_by(snapshot.state),
+        "key": key(snapshot.state),
         "checks": snapshot.checks,
         "properties": snapshot.properties,
     }
@@ -100,19 +99,6 @@ def _default(field: Field) -> str | None:
     return None if field.write_default is None else str(arrow_scalar(field.write_default, field.type).as_py())
 
 
-def _partition_by(snapshot: Snapshot) -> list[str]:
-    return [describe(field, snapshot.schema) for field in snapshot.state.metadata.partitioning.fields]
-
-
-def _sort_by(snapshot: Snapshot) -> list[str]:
-    order = [(snapshot.schema.by_id(field.field_id), field.descending) for field in snapshot.state.metadata.sort_order]
-    return [f"{field.name}{' desc' if descending else ''}" for field, descending in order if field is not None]
-
-
-def _key(snapshot: Snapshot) -> list[str]:
-    return [field.name for field in snapshot.schema if field.id in snapshot.state.metadata.key]
-
-
 def _file_facts(snapshot: Snapshot) -> list[dict[str, Any]]:
     return [{"path": file.path, "rows": file.row_count, "bytes": file.size_bytes} for file in snapshot.files]
 
@@ -126,7 +112,7 @@ def _print_facts(snapshot: Snapshot, url: str) -> None:
     out().print(plain(url, style="dim"), soft_wrap=True)
     out().print()
     _print_columns(snapshot)
-    for name, values in _layout(snapshot):
+    for name, values in rules(snapshot.state):
         line = plain(f"{name}  ", style="dim")
         line.append_text(plain(values))
         out().print(line)
@@ -134,26 +120,17 @@ def _print_facts(snapshot: Snapshot, url: str) -> None:
 
 def _print_columns(snapshot: Snapshot) -> None:
     fields = snapshot.schema.fields
-    cells = [(field.name, str(field.type), "" if field.nullable else "not null", _default(field) or "", field.comment or "") for field in fields]
+    cells = [
+        (field.name, str(field.type), "" if field.nullable else "not null", _default(field) or "", field.comment or "")
+        for field in fields
+    ]
     heads = ("column", "type", "", "default", "comment")
-    used = [place for place, head in enumerate(heads) if place < 2 or any(row[place] for row in cells)]
+    used = [place for place in range(len(heads)) if any(row[place] for row in cells)]
     table = grid(*(heads[place] for place in used))
     for row in cells:
         table.add_row(*(plain(row[place]) for place in used))
     out().print(table)
     out().print()
-
-
-def _layout(snapshot: Snapshot) -> list[tuple[str, str]]:
-    """What there is to say beyond columns: a word and its values."""
-    lines = [
-        ("partitioned by", ", ".join(_partition_by(snapshot))),
-        ("sorted by", ", ".join(_sort_by(snapshot))),
-        ("key", ", ".join(_key(snapshot))),
-        *((f"check {name}", expression) for name, expression in snapshot.checks.items()),
-        *((f"property {name}", value) for name, value in snapshot.properties.items()),
-    ]
-    return [(word, values) for word, values in lines if values]
 
 
 def _print_files(snapshot: Snapshot) -> None:

@@ -1,11 +1,11 @@
 """Parquet, CSV and JSON files as one stream of rows that fit a table.
 
-Each file is read by DuckDB, some thousand rows at a time, and its columns are found by name. Parquet brings types, which
-the table takes or refuses as it does for any data. CSV and JSON bring text: each value is cast on its own, and the first
-one that is none of its column's type stops everything and is named with its file, row and column.
+Each file is read by DuckDB, some thousand rows at a time, and its columns are found by name. Parquet brings types,
+which the table takes or refuses as it does for any data. CSV and JSON bring text: each value is cast on its own, and
+the first one that is none of its column's type stops everything and is named with its file, row and column.
 
-CSV files begin with the names of their columns. A list or struct is refused in CSV; in JSON it has the types that DuckDB
-sees in the whole file.
+CSV files begin with the names of their columns. A list or struct is refused in CSV; in JSON it has the types that
+DuckDB sees in the whole file.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import glob
 import shlex
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,11 +22,11 @@ import duckdb
 import pyarrow as pa
 
 from tablelog.cli.failures import one_line
-from tablelog.cli.text_values import misfits, value_of
+from tablelog.cli.text_values import misfits, rounded_in_json, value_of
 from tablelog.engines.duckdb import new_database
 from tablelog.engines.duckdb_text import quote, quote_text
 from tablelog.errors import InvalidError, NotFoundError
-from tablelog.format.types import children
+from tablelog.format.types import Decimal, children
 from tablelog.parquet.arrow import fields_from_arrow
 from tablelog.parquet.conform import Conformer
 
@@ -102,7 +102,7 @@ def _kind(path: Path) -> Kind:
     kind = _KINDS.get(suffixes[-1]) if suffixes else None
     if kind is None:
         raise InvalidError(
-            f"cannot tell what {path} holds; its name must end in {', '.join(_KINDS)}, or in one of these and .gz or .zst"
+            f"cannot tell what {path} holds; its name must end in {', '.join(_KINDS)}, and then perhaps .gz or .zst"
         )
     if not path.stat().st_size:
         raise InvalidError(f"{path} is empty, even of names of columns")
@@ -125,22 +125,26 @@ class Files:
             return None
         return sum(self._parquet_rows(source) for source in self._sources)
 
-    def fields(self) -> list[Field]:
-        """The columns of all files, in the order in which they are met; types are Parquet's, or guessed.
+    def fields(self, wanted: Iterable[Field] = ()) -> list[Field]:
+        """The columns of all files, in the order in which they are met; types are Parquet's, or guessed, or `wanted`.
 
         Raises:
-            InvalidError: a file cannot be read, or two files do not agree on a type.
+            InvalidError: a file cannot be read, two files do not agree on a type, or none has a wanted column.
 
         """
+        said = {field.name: field for field in wanted}
         found: dict[str, Field] = {}
         for source in self._sources:
-            for field in self._own_fields(source):
-                other = found.setdefault(field.name, field)
+            for own in self._own_fields(source):
+                field = said.get(own.name, own)
+                other = found.setdefault(own.name, field)
                 if str(other.type) != str(field.type):
                     raise InvalidError(
-                        f"column {field.name!r} is {field.type} in {source.path}, and {other.type} in a file before it; say "
-                        f"what it shall be, for example --type {shlex.quote(f'{field.name}=string')}"
+                        f"column {own.name!r} is {field.type} in {source.path}, and {other.type} in a file before it; say "
+                        f"what it shall be, for example --type {shlex.quote(f'{own.name}=string')}"
                     )
+        for name in said.keys() - found.keys():
+            raise InvalidError(f"--type speaks of {name!r}; the files have {', '.join(map(repr, found))}")
         return list(found.values())
 
     def reader(self, schema: Schema) -> pa.RecordBatchReader:
@@ -151,8 +155,15 @@ class Files:
 
         """
         conform = Conformer(schema)
-        batches = (conform(batch) for source in self._sources for batch in self._batches(source, schema))
-        return pa.RecordBatchReader.from_batches(conform.arrow_schema, batches)
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            for source in self._sources:
+                for batch in self._batches(source, schema):
+                    with _named(source):
+                        conformed = conform(batch)
+                    yield conformed
+
+        return pa.RecordBatchReader.from_batches(conform.arrow_schema, batches())
 
     def _parquet_rows(self, source: Source) -> int:
         with _named(source):
@@ -197,50 +208,45 @@ class Files:
                 before += batch.num_rows
 
     def _cast(self, source: Source, schema: Schema) -> str:
-        """SQL that reads text as values of the table's types, and in a last column says what does not fit, if anything."""
-        table, names = self._texts(source)
+        """SQL that reads text as values of the table's types; its last column says what of a row does not fit."""
+        table, texts = self._csv_texts(source) if source.kind is Kind.CSV else self._json_texts(source, schema)
         selected: list[str] = []
         cases: list[str] = []
-        for name, is_text in names.items():
-            field, column = _field(name, schema), quote(name)
-            if field is None or not is_text or children(field.type):
-                selected.append(column)
+        for name, text in texts.items():
+            field = _field(name, schema)
+            if field is None or text is None or children(field.type):
+                selected.append(quote(name))
                 continue
-            selected.append(f"{value_of(column, field.type)} AS {column}")
-            misfit = misfits(column, field.type)
+            selected.append(f"{value_of(text, field.type)} AS {quote(name)}")
+            misfit = misfits(text, field.type)
+            if source.kind is Kind.JSON and isinstance(field.type, Decimal):
+                misfit = f"({misfit} OR {rounded_in_json(quote(name), text)})"
             if misfit is not None:
-                facts = f"'column': {quote_text(name)}, 'type': {quote_text(str(field.type))}, 'text': {column}"
+                facts = f"'column': {quote_text(name)}, 'type': {quote_text(str(field.type))}, 'text': {text}"
                 cases.append(f"WHEN {misfit} THEN {{{facts}}}")
         last = f"CASE {' '.join(cases)} END" if cases else "NULL"
-        return f"SELECT {', '.join(selected)}, {last} AS {quote('|'.join(names))} FROM {table}"
+        return f"SELECT {', '.join(selected)}, {last} AS {quote('|'.join(texts))} FROM {table}"
 
-    def _texts(self, source: Source) -> tuple[str, dict[str, bool]]:
-        """SQL that reads a file's flat values as text, and its columns: True for those."""
-        if source.kind is Kind.CSV:
-            table = self._csv(source, "all_varchar=true, allow_quoted_nulls=false")
-            names = self._connection.sql(f"FROM {table} LIMIT 0").columns
-            _refuse_ragged(names, source)
-            return table, dict.fromkeys(names, True)
+    def _csv_texts(self, source: Source) -> tuple[str, dict[str, str | None]]:
+        """SQL that reads everything as text, and for each column SQL of its text."""
+        table = self._csv(source, "all_varchar=true, allow_quoted_nulls=false")
+        names = self._connection.sql(f"FROM {table} LIMIT 0").columns
+        _refuse_ragged(names, source)
+        return table, {name: quote(name) for name in names}
+
+    def _json_texts(self, source: Source, schema: Schema) -> tuple[str, dict[str, str | None]]:
+        """The same for what is flat; None for what is not, which keeps the type that DuckDB sees."""
         relation = self._connection.sql(f"FROM {self._guessed(source)} LIMIT 0")
-        types = dict(zip(relation.columns, map(str, relation.types), strict=True))
-        flat = {name: not type_.endswith(("]", ")")) for name, type_ in types.items()}
-        columns = (f"{quote_text(name)}: {quote_text('VARCHAR' if flat[name] else types[name])}" for name in types)
-        return f"read_json({source.literal}, columns={{{', '.join(columns)}}})", flat
-
-
-def with_types(fields: Iterable[Field], wanted: Iterable[Field]) -> list[Field]:
-    """The fields, with types and NOT NULL of those in `wanted` that have their names.
-
-    Raises:
-        InvalidError: there is no such field.
-
-    """
-    changed = {field.name: field for field in fields}
-    for field in wanted:
-        if field.name not in changed:
-            raise InvalidError(f"--type speaks of {field.name!r}, and the files have {', '.join(map(repr, changed))}")
-        changed[field.name] = replace(changed[field.name], type=field.type, nullable=field.nullable)
-    return list(changed.values())
+        types: list[str] = []
+        texts: dict[str, str | None] = {}
+        for name, type_ in zip(relation.columns, map(str, relation.types), strict=True):
+            field = _field(name, schema)
+            nested = type_.endswith(("]", ")"))
+            exact = not nested and field is not None and isinstance(field.type, Decimal)
+            as_read = type_ if nested else "JSON" if exact else "VARCHAR"
+            types.append(f"{quote_text(name)}: {quote_text(as_read)}")
+            texts[name] = None if nested else f"({quote(name)} ->> '$')" if exact else quote(name)
+        return f"read_json({source.literal}, columns={{{', '.join(types)}}})", texts
 
 
 def _field(name: str, schema: Schema) -> Field | None:
@@ -251,26 +257,32 @@ def _field(name: str, schema: Schema) -> Field | None:
         return None
 
 
-def _refuse_misfit(misfits_: Any, source: Source, before: int) -> None:
-    if misfits_.null_count == len(misfits_):
+def _refuse_misfit(misfit: Any, source: Source, before: int) -> None:
+    if misfit.null_count == len(misfit):
         return
-    row, found = next((row, each.as_py()) for row, each in enumerate(misfits_) if each.is_valid)
+    row, found = next((row, each.as_py()) for row, each in enumerate(misfit, start=before + 1) if each.is_valid)
+    hint = f"; if it means null: --null {shlex.quote(found['text'])}" if source.kind is Kind.CSV else ""
     raise InvalidError(
-        f"{source.path} row {before + row + 1:,}: {found['text']!r} in column {found['column']!r} is no {found['type']}; "
-        f"nothing was added" + (f"; if it means null: --null {shlex.quote(found['text'])}" if source.kind is Kind.CSV else "")
+        f"{source.path} row {row:,}: {found['text']!r} in column {found['column']!r} is no {found['type']}; "
+        f"nothing was added{hint}"
     )
 
 
 def _refuse_ragged(names: Sequence[str], source: Source) -> None:
     """DuckDB takes a CSV file whose lines differ in length for a file of one column."""
     if source.kind is Kind.CSV and len(names) == 1 and any(mark in names[0] for mark in _DELIMITERS):
-        raise InvalidError(f"{source.path}: not every line has as many values as the first one has names ({names[0][:80]})")
+        raise InvalidError(
+            f"{source.path}: not every line has as many values as the first one has names ({names[0][:80]})"
+        )
 
 
 @contextmanager
 def _named(source: Source) -> Iterator[None]:
-    """Errors of the engine as ours, with the file's name before them."""
+    """Errors with the file's name before them, the engine's as ours."""
     try:
         yield
-    except (duckdb.Error, pa.ArrowException, OSError) as error:
-        raise InvalidError(f"{source.path}: {one_line(str(error))}") from error
+    except (InvalidError, duckdb.Error, pa.ArrowException, OSError) as error:
+        if str(error).startswith(source.path):
+            raise
+        said = one_line(str(error)).split(" Possible ")[0]  # what follows are options that only programs can set
+        raise InvalidError(f"{source.path}: {said}") from error

@@ -4,40 +4,45 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tablelog.cli.answers import Answer
 from tablelog.cli.arguments import LAKE, AsJson, Options, open_lake
-from tablelog.cli.output import grid, out, plain, write_json, write_json_rows
+from tablelog.cli.output import out, write_json, write_json_rows
 from tablelog.cli.pages import ROWS_SHOWN, print_answer
-from tablelog.display import size
+from tablelog.cli.plans import plan_facts, plan_table
 from tablelog.errors import InvalidError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tablelog.display import Explanation
-
-_NUMBERS: Final = ("version", "reads files", "rows at most", "size at most")
-
 
 def sql(
     lake: Annotated[
         str | None,
-        typer.Argument(metavar="LAKE", show_default=False, help=f"A lake's folder or URL; may be left out if ${LAKE} is set."),
+        typer.Argument(
+            metavar="LAKE", show_default=False, help=f"A lake's folder or URL; may be left out if ${LAKE} is set."
+        ),
     ] = None,
     query: Annotated[
-        str | None, typer.Argument(metavar="QUERY", show_default=False, help="The query in quotes; '-' reads it from stdin.")
+        str | None,
+        typer.Argument(metavar="QUERY", show_default=False, help="The query in quotes; '-' reads it from stdin."),
     ] = None,
     *,
-    file: Annotated[str | None, typer.Option("--file", "-f", metavar="PATH", help="Read the query from a file.")] = None,
+    file: Annotated[
+        str | None, typer.Option("--file", "-f", metavar="PATH", help="Read the query from a file.")
+    ] = None,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", "-l", min=0, metavar="N", help=f"Print N rows: {ROWS_SHOWN} unless said, all as JSON or CSV."),
+        typer.Option(
+            "--limit", "-l", min=0, metavar="N", help=f"Print N rows: {ROWS_SHOWN} unless said, all as JSON or CSV."
+        ),
     ] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Print what the query would read, and do not run it.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Print what the query would read, and do not run it.")
+    ] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     option: Options = None,
     as_json: AsJson = False,
@@ -55,7 +60,11 @@ def sql(
     url, text = _lake_and_query([word for word in (lake, query) if word is not None], file)
     opened = open_lake(url, option)
     if explain:
-        _print_plan(opened.explain(text), as_json=as_json)
+        plan = opened.explain(text)
+        if as_json:
+            write_json([plan_facts(part) for part in plan])
+        else:
+            out().print(plan_table(plan))
         return
     answer = Answer(opened.sql(text))
     if as_json:
@@ -84,32 +93,3 @@ def _read(path: str) -> str:
         raise NotFoundError(f"there is no file {path}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidError(f"cannot read the query from {path}: {error}") from error
-
-
-def _print_plan(plan: Sequence[Explanation], *, as_json: bool) -> None:
-    if as_json:
-        write_json([_facts(each) for each in plan])
-        return
-    table = grid("table", "version", "reads files", "rows at most", "size at most", right=_NUMBERS)
-    for each in plan:
-        table.add_row(
-            plain(each.name),
-            f"{each.version}",
-            f"{each.files:,} of {each.files_total:,}",
-            f"{each.rows_max:,} of {each.rows_total:,}",
-            f"{size(each.size_bytes)} of {size(each.size_bytes_total)}",
-        )
-    out().print(table)
-
-
-def _facts(plan: Explanation) -> dict[str, Any]:
-    return {
-        "table": plan.name,
-        "version": plan.version,
-        "files": plan.files,
-        "files_total": plan.files_total,
-        "rows_max": plan.rows_max,
-        "rows_total": plan.rows_total,
-        "bytes": plan.size_bytes,
-        "bytes_total": plan.size_bytes_total,
-    }

@@ -1,9 +1,9 @@
 """Text from CSV and JSON as values of a table's types, in SQL: every value exactly, or not at all.
 
-DuckDB's own casts round `12.5` to 13, cut the time off a date and the zone off a clock. So each type has a guard: what the
-text must look like for the cast to keep all of it.
+DuckDB's own casts round `12.5` to 13, cut the time off a date and the zone off a clock. So each type has a guard: what
+the text must look like for the cast to keep all of it.
 
-    integers             digits, with nothing but zeros after a point
+    integers             digits, and with at most 15 of them a point and zeros
     decimal(p, s)        at most s digits after the point that are not zeros
     float32              rounding is what it means, overflowing is not
     date                 no time of day but midnight
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tablelog.format.types import DataType
 
 _DIGITS: Final = {TimeUnit.MS: 3, TimeUnit.US: 6, TimeUnit.NS: 9}
+_DOUBLE_DIGITS: Final = 15
+"""Decimal digits that a float of 64 bits keeps for certain."""
 _WORD: Final = r"\s*[+-]?[a-zA-Z]+\s*"
 """How infinity and NaN are written, in contrast to a number that is too large."""
 _ZONE_AT_END: Final = r".*:\d\d(\.\d+)?\s*([zZ]|UTC|[+-]\d\d.*)"
@@ -42,6 +44,15 @@ def misfits(text: str, type_: DataType) -> str | None:
     return f"({known} IS NOT NULL AND NOT coalesce({fits}, false))"
 
 
+def rounded_in_json(json: str, text: str) -> str:
+    """SQL that is true where a number was written with more digits than a JSON reader keeps.
+
+    DuckDB reads every number with a point as a float of 64 bits, and gives as text what is left of it.
+    """
+    digits = f"length(regexp_replace({text}, '[^0-9]', '', 'g'))"
+    return f"coalesce(json_type({json}) = 'DOUBLE' AND {digits} > {_DOUBLE_DIGITS}, false)"
+
+
 def _known(text: str) -> str:
     """The text, or NULL for the empty text, which only a text column takes for a value."""
     return f"nullif({text}, '')"
@@ -50,7 +61,7 @@ def _known(text: str) -> str:
 def _guard(text: str, value: str, type_: DataType) -> str | None:
     match type_:
         case Primitive() if is_integer(type_):
-            return _matches(text, r"\s*[+-]?\d+(\.0*)?\s*")
+            return _matches(text, rf"\s*[+-]?(\d+|\d{{1,{_DOUBLE_DIGITS}}}\.0*)\s*")
         case Decimal(scale=scale):
             return _matches(text, rf"\s*[+-]?(\d+(\.\d{{0,{scale}}}0*)?|\.\d{{0,{scale}}}0*)\s*")
         case Primitive.FLOAT32 | Primitive.FLOAT64:

@@ -1,7 +1,4 @@
-"""SQL text for DuckDB: identifiers, types, literals, and the SELECT that presents a layout as the table it is today.
-
-Nothing else of tablelog writes SQL.
-"""
+"""Text for DuckDB and from it: identifiers, types, literals, messages, and SELECTs that present files as a table."""
 
 from __future__ import annotations
 
@@ -36,6 +33,11 @@ _PRIMITIVES: Final = {
 def quote(name: str) -> str:
     """An identifier that means exactly this name."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def first_line(error: Exception) -> str:
+    """The part of an engine's message that a person needs."""
+    return str(error).strip().split("\n\n")[0]
 
 
 def quote_text(text: str) -> str:
@@ -122,6 +124,15 @@ def select_nothing(fields: tuple[Field, ...]) -> str:
     """No rows, in the right columns."""
     columns = ", ".join(f"{literal(None, field.type)} AS {quote(field.name)}" for field in fields)
     return f"SELECT {columns} WHERE false"
+
+
+def select_count(fields: tuple[Field, ...], row_count: int) -> str:
+    """As many rows, for those who only count them; reading a column of them fails rather than being wrong."""
+    columns = ", ".join(
+        f"error('a column is read of a table that was to be counted')::{sql_type(field.type)} AS {quote(field.name)}"
+        for field in fields
+    )
+    return f"SELECT {columns} FROM range({row_count})"
 
 
 def _projection(column: ColumnSource) -> str:

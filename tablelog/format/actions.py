@@ -18,13 +18,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
-from tablelog.errors import CorruptionError, InvalidError
+from tablelog.errors import CorruptionError, InvalidError, TablelogError
 from tablelog.format import names
 from tablelog.format.partitioning import Partitioning, decode_partitioning, encode_partitioning, result_type
 from tablelog.format.schema import Schema, decode_schema, encode_schema
 from tablelog.format.statistics import FieldStatistics, decode_statistics, encode_statistics
 from tablelog.format.types import Struct, children
-from tablelog.format.values import decode_value, encode_value
+from tablelog.format.values import count, decode_value, encode_value, member
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -180,7 +180,6 @@ class ActionReader:
 
     def __init__(self) -> None:
         """Begin before version 0."""
-        self._schemas: dict[int, Schema] = {}
         self._types: dict[int, dict[int, DataType]] = {}
         self._partitionings: dict[int, Partitioning] = {}
 
@@ -197,22 +196,23 @@ class ActionReader:
             raise InvalidError(f"the log has an action {kind!r} that this tablelog does not know; upgrade tablelog")
         try:
             return self._read(kind, body)
+        except TablelogError:
+            raise
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise CorruptionError(f"the action {kind!r} is not well formed: {error}") from error
 
     def _read(self, kind: str, body: Any) -> Action:  # noqa: C901, PLR0911 - one case per kind
         match kind:
             case "table":
-                identity = TableIdentity(id=str(body["id"]), format_version=int(body["format_version"]))
+                identity = TableIdentity(id=member(str, body["id"]), format_version=count(body["format_version"]))
                 if identity.format_version > FORMAT_VERSION:
-                    raise CorruptionError(
+                    raise InvalidError(
                         f"the table has format version {identity.format_version}, this tablelog reads up to "
                         f"{FORMAT_VERSION}; upgrade tablelog"
                     )
                 return identity
             case "schema":
                 schema = decode_schema(body)
-                self._schemas[schema.id] = schema
                 self._types[schema.id] = dict(_leaf_types(schema.fields))
                 return SetSchema(schema=schema)
             case "partitioning":
@@ -221,16 +221,16 @@ class ActionReader:
                 return SetPartitioning(partitioning=partitioning)
             case "sort_order":
                 fields = (
-                    SortField(field_id=int(f["field"]), descending=bool(f.get("descending", False)))
+                    SortField(field_id=count(f["field"]), descending=member(bool, f.get("descending", False)))
                     for f in body["fields"]
                 )
                 return SetSortOrder(fields=tuple(fields))
             case "key":
-                return SetKey(field_ids=tuple(int(field_id) for field_id in body["fields"]))
+                return SetKey(field_ids=tuple(count(field_id) for field_id in body["fields"]))
             case "property":
-                return SetProperty(name=body["name"], value=body["value"])
+                return SetProperty(name=member(str, body["name"]), value=_text(body["value"]))
             case "check":
-                return SetCheck(name=body["name"], expression=body["expression"])
+                return SetCheck(name=member(str, body["name"]), expression=_text(body["expression"]))
             case "add":
                 return self._read_add(body)
             case "remove":
@@ -240,42 +240,42 @@ class ActionReader:
 
     def _read_add(self, body: Mapping[str, Any]) -> AddFile:
         path = names.check_path(body["path"])
-        schema_id, partitioning_id = int(body["schema"]), int(body.get("partitioning", 0))
-        size_bytes, row_count = int(body["size"]), int(body["rows"])
-        if schema_id not in self._types or size_bytes < 0 or row_count < 0:
-            raise CorruptionError(f"file {path!r}: schema {schema_id}, {size_bytes} bytes, {row_count} rows cannot be")
+        schema_id, partitioning_id = count(body["schema"]), count(body.get("partitioning", 0))
+        if schema_id not in self._types:
+            raise CorruptionError(f"file {path!r} was written under schema {schema_id}, which the log does not have")
+        checksum = body.get("crc32")
         return AddFile(
             path=path,
-            size_bytes=size_bytes,
-            row_count=row_count,
+            size_bytes=count(body["size"]),
+            row_count=count(body["rows"]),
             schema_id=schema_id,
             partitioning_id=partitioning_id,
-            partition_values=self._read_partition(body.get("partition", ()), partitioning_id),
+            partition_values=self._read_partition(body.get("partition", ()), partitioning_id, schema_id),
             statistics=decode_statistics(body.get("statistics", {}), self._types[schema_id]),
-            crc32=body.get("crc32"),
+            crc32=None if checksum is None else count(checksum),
         )
 
-    def _read_partition(self, encoded: Iterable[Any], partitioning_id: int) -> tuple[Scalar | None, ...]:
+    def _read_partition(
+        self, encoded: Iterable[Any], partitioning_id: int, schema_id: int
+    ) -> tuple[Scalar | None, ...]:
+        """Values of the types that the columns had in the file's schema."""
         encoded = tuple(encoded)
         if not encoded:
             return ()
-        fields = self._partitionings[partitioning_id].fields
-        sources = (self._source_type(partition_field.source_id) for partition_field in fields)
+        fields, types = self._partitionings[partitioning_id].fields, self._types[schema_id]
         return tuple(
-            None if value is None else decode_value(value, result_type(partition_field, source))
-            for value, partition_field, source in zip(encoded, fields, sources, strict=True)
+            None if value is None else decode_value(value, result_type(partition_field, types[partition_field.source_id]))
+            for value, partition_field in zip(encoded, fields, strict=True)
         )
-
-    def _source_type(self, field_id: int) -> DataType:
-        for types in reversed(self._types.values()):
-            if field_id in types:
-                return types[field_id]
-        raise CorruptionError(f"no schema has the field {field_id}")
 
 
 _KINDS: Final = frozenset(
     ("table", "schema", "partitioning", "sort_order", "key", "property", "check", "add", "remove")
 )
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else member(str, value)
 
 
 def _leaf_types(fields: Iterable[Field]) -> Iterable[tuple[int, DataType]]:

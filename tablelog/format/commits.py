@@ -17,14 +17,13 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from tablelog.errors import CorruptionError, InvalidError
+from tablelog.format.values import member
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-T = TypeVar("T")
 
 BYTES_MAX: Final = 512 * 1024 * 1024
 _TAIL: Final = b',"checksum":"%s"}\n'
@@ -97,13 +96,13 @@ def decode_commit(data: bytes, name: str) -> CommitRecord:
     try:
         members = json.loads(content + b"}", parse_constant=_refuse_constant)
         commit = CommitRecord(
-            version=_of(int, members["version"]),
-            id=_of(str, members["id"]),
-            parent=None if members["parent"] is None else _of(str, members["parent"]),
-            timestamp_us=_of(int, members["timestamp"]),
-            operation=_of(str, members["operation"]),
-            info=_of(dict, members["info"]),
-            actions=tuple(_of(dict, action) for action in _of(list, members["actions"])),
+            version=member(int, members["version"]),
+            id=member(str, members["id"]),
+            parent=None if members["parent"] is None else member(str, members["parent"]),
+            timestamp_us=member(int, members["timestamp"]),
+            operation=member(str, members["operation"]),
+            info=member(dict, members["info"]),
+            actions=tuple(member(dict, action) for action in member(list, members["actions"])),
             checksum=checksum,
         )
     except (KeyError, TypeError, ValueError, RecursionError) as error:
@@ -120,9 +119,3 @@ def _dumps(data: Mapping[str, Any]) -> str:
 
 def _refuse_constant(text: str) -> float:
     raise ValueError(f"{text} is not JSON")
-
-
-def _of(kind: type[T], value: Any) -> T:
-    if not isinstance(value, kind) or isinstance(value, bool) and kind is int:
-        raise TypeError(f"expected {kind.__name__}, found {value!r:.60}")
-    return value

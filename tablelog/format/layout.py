@@ -77,6 +77,12 @@ def group_by_layout(
     return tuple(Layout(sources, tuple(members)) for sources, members in groups.values())
 
 
+def is_unchanged(field: Field, written: Schema) -> bool:
+    """Whether what the log knows of a column in a file written under a schema holds for the column's type today as it is."""
+    physical = written.part(field.id)
+    return physical is not None and physical.type == field.type and field.type is not Primitive.FLOAT32
+
+
 def statistics_as(field: Field, file: AddFile, written: Schema) -> FieldStatistics:
     """What the log knows of a column in a file, in terms of the column's type today."""
     physical = written.part(field.id)

@@ -23,6 +23,8 @@ VERSION_MAX: Final = 10**20 - 1
 _COMMIT: Final = re.compile(r"(\d{20})\.json")
 _UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f\\:*?\"<>|]")
 PATH_BYTES_MAX: Final = 1024
+_FOLDER_LENGTH: Final = 100
+"""A file system takes 255, and what is appended to make a folder unique must fit as well."""
 
 
 def commit(version: int) -> str:
@@ -65,13 +67,17 @@ def check_path(path: object) -> str:
 
 
 def folder(name: str) -> str:
-    """A table's or namespace's name as one part of a path: letters, digits, `_`, `-` stay, the rest is escaped.
+    """A table's or namespace's name as one part of a path, cut after about 100 characters.
+
+    Letters, digits, `-` and `_` stay, the rest is escaped; a `_` in front too, because names with it are the format's own.
 
     >>> folder("orders"), folder("år 2026/x")
     ('orders', '%C3%A5r%202026%2Fx')
     """
-    return "".join(
-        character if character.isascii() and (character.isalnum() or character in "_-")
-        else "".join(f"%{byte:02X}" for byte in character.encode())
-        for character in name
-    )
+    text = ""
+    for character in name:
+        plain = character.isascii() and (character.isalnum() or character == "-" or (character == "_" and text != ""))
+        text += character if plain else "".join(f"%{byte:02X}" for byte in character.encode())
+        if len(text) >= _FOLDER_LENGTH:
+            break
+    return text

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tablelog.errors import CorruptionError, InvalidError
 from tablelog.format.types import Decimal, List, Map, Primitive, Struct, Time, Timestamp, is_float, is_integer
+from tablelog.format.values import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -99,10 +100,26 @@ def _parse(text: str, schema: Schema) -> PartitionField:
     )
 
 
+def check_applies(partitioning: Partitioning, schema: Schema) -> None:
+    """Make sure that a partitioning splits rows of a schema.
+
+    Raises:
+        CorruptionError: it names a column that is not there, or a transform that the column's type does not have.
+
+    """
+    for field in partitioning.fields:
+        try:
+            _checked(field, schema)
+        except InvalidError as error:
+            raise CorruptionError(str(error)) from error
+
+
 def _checked(field: PartitionField, schema: Schema) -> PartitionField:
     source = schema.by_id(field.source_id)
     if source is None:
         raise CorruptionError(f"the partitioning names the field {field.source_id}, which the schema does not have")
+    if (field.parameter is not None) != (field.transform in {Transform.BUCKET, Transform.TRUNCATE}):
+        raise InvalidError(f"{field.transform} of {source.name!r} cannot have the parameter {field.parameter}")
     if not _applies(field.transform, source.type):
         raise InvalidError(f"{field.transform} cannot partition the column {source.name!r} of type {source.type}")
     if field.parameter is not None and not 1 <= field.parameter <= _PARAMETER_MAX:
@@ -163,15 +180,15 @@ def decode_partitioning(data: Mapping[str, Any]) -> Partitioning:
     """
     try:
         return Partitioning(
-            id=int(data["id"]),
+            id=count(data["id"]),
             fields=tuple(
                 PartitionField(
-                    source_id=int(field["source"]),
+                    source_id=count(field["source"]),
                     transform=Transform(field["transform"]),
-                    parameter=field.get("parameter"),
+                    parameter=None if field.get("parameter") is None else count(field["parameter"]),
                 )
                 for field in data["fields"]
             ),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CorruptionError(f"not a partitioning: {error!r}") from error

@@ -17,9 +17,9 @@ NaN is larger than every number and equal to itself, as in DuckDB and Polars.
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from enum import Flag, StrEnum, auto
-from functools import reduce
 from typing import TYPE_CHECKING, Final, assert_never
 
 from tablelog.format.statistics import UNKNOWN as NO_STATISTICS
@@ -108,6 +108,10 @@ UNKNOWN: Final = Unknown()
 ALWAYS: Final = And(())
 
 
+_SURROGATES: Final = range(0xD800, 0xE000)
+"""Code points that are no characters."""
+
+
 def is_in(field_id: int, members: Iterable[Scalar]) -> Predicate:
     """The field equals one of the members."""
     return Or(tuple(Comparison(field_id, Operator.EQUAL, member) for member in members))
@@ -116,9 +120,18 @@ def is_in(field_id: int, members: Iterable[Scalar]) -> Predicate:
 def starts_with(field_id: int, prefix: str) -> Predicate:
     """A string field begins with the prefix."""
     lower = Comparison(field_id, Operator.GREATER_OR_EQUAL, prefix)
-    if not prefix or ord(prefix[-1]) >= 0xD7FF:  # noqa: PLR2004 - the next code point is no character
-        return lower
-    return And((lower, Comparison(field_id, Operator.LESS, prefix[:-1] + chr(ord(prefix[-1]) + 1))))
+    after = _after_all(prefix)
+    return lower if after is None else And((lower, Comparison(field_id, Operator.LESS, after)))
+
+
+def _after_all(prefix: str) -> str | None:
+    """The least string after all that begin with the prefix; None if none is."""
+    while prefix:
+        following = ord(prefix[-1]) + 1
+        if following <= sys.maxunicode:
+            return prefix[:-1] + chr(_SURROGATES.stop if following in _SURROGATES else following)
+        prefix = prefix[:-1]
+    return None
 
 
 class Truth(Flag):
@@ -131,86 +144,100 @@ class Truth(Flag):
     ANY = TRUE | FALSE | NULL
 
 
+# Sets of truth values as three bits: combining two `Truth` takes a microsecond, a look into a table next to nothing,
+# and a plan asks about every file.
+_NONE, _TRUE, _FALSE, _NULL, _ANY = 0, 1, 2, 4, 7
+_SETS: Final = tuple(Truth(bits) for bits in range(8))
+
+
 def outcomes(predicate: Predicate, statistics_of: Callable[[int], FieldStatistics], row_count: int) -> Truth:
     """The truth values that rows of a file with those statistics may give; never too few.
 
     `statistics_of` gives a field's statistics by id, and `statistics.UNKNOWN` for what it does not know.
     """
+    return _SETS[_outcomes(predicate, statistics_of, row_count)]
+
+
+def _outcomes(  # noqa: C901 - one case per kind of predicate
+    predicate: Predicate, statistics_of: Callable[[int], FieldStatistics], row_count: int
+) -> int:
     match predicate:
         case Comparison(field_id=field_id, operator=operator, value=value):
             return _compare(statistics_of(field_id), operator, value, row_count)
+        case And(operands=operands):
+            bits = _TRUE
+            for operand in operands:
+                bits = _AND[bits][_outcomes(operand, statistics_of, row_count)]
+            return bits
+        case Or(operands=operands):
+            bits = _FALSE  # De Morgan: one table is enough
+            for operand in operands:
+                bits = _NOT[_AND[_NOT[bits]][_NOT[_outcomes(operand, statistics_of, row_count)]]]
+            return bits
+        case Not(operand=operand):
+            return _NOT[_outcomes(operand, statistics_of, row_count)]
         case IsNull(field_id=field_id):
             nulls = statistics_of(field_id).null_count
             if nulls is None:
-                return Truth.TRUE | Truth.FALSE
-            return (Truth.TRUE if nulls else Truth.NONE) | (Truth.FALSE if nulls < row_count else Truth.NONE)
+                return _TRUE | _FALSE
+            return (_TRUE if nulls else _NONE) | (_FALSE if nulls < row_count else _NONE)
         case IsTrue(field_id=field_id):
-            return _compare(statistics_of(field_id), Operator.EQUAL, True, row_count)  # noqa: FBT003
-        case Not(operand=operand):
-            return _not(outcomes(operand, statistics_of, row_count))
-        case And(operands=operands):
-            return reduce(_and, (outcomes(operand, statistics_of, row_count) for operand in operands), Truth.TRUE)
-        case Or(operands=operands):
-            negated = (_not(outcomes(operand, statistics_of, row_count)) for operand in operands)
-            return _not(reduce(_and, negated, Truth.TRUE))
+            return _compare(statistics_of(field_id), Operator.EQUAL, True, row_count)
         case Unknown():
-            return Truth.ANY
+            return _ANY
         case _:
             assert_never(predicate)
 
 
-def _not(truth: Truth) -> Truth:
-    return (
-        truth & Truth.NULL
-        | (Truth.FALSE if Truth.TRUE in truth else Truth.NONE)
-        | (Truth.TRUE if Truth.FALSE in truth else Truth.NONE)
-    )
+def _not(bits: int) -> int:
+    return bits & _NULL | (_FALSE if bits & _TRUE else _NONE) | (_TRUE if bits & _FALSE else _NONE)
 
 
-def _and(left: Truth, right: Truth) -> Truth:
+def _and(left: int, right: int) -> int:
     """Kleene's AND over every pair of one value from each set."""
     if not left or not right:
-        return Truth.NONE
-    both = left | right
-    result = both & Truth.FALSE
-    if Truth.TRUE in left and Truth.TRUE in right:
-        result |= Truth.TRUE
-    if (Truth.NULL in left and right & (Truth.TRUE | Truth.NULL)) or (Truth.NULL in right and Truth.TRUE in left):
-        result |= Truth.NULL
+        return _NONE
+    result = (left | right) & _FALSE | left & right & _TRUE
+    if (left & _NULL and right & (_TRUE | _NULL)) or (right & _NULL and left & _TRUE):
+        result |= _NULL
     return result
 
 
-def _compare(known: FieldStatistics, operator: Operator, value: Scalar, row_count: int) -> Truth:
+_NOT: Final = tuple(_not(bits) for bits in range(8))
+_AND: Final = tuple(tuple(_and(left, right) for right in range(8)) for left in range(8))
+
+
+def _compare(known: FieldStatistics, operator: Operator, value: Scalar, row_count: int) -> int:
     if known is NO_STATISTICS:
-        return Truth.ANY
+        return _ANY
     nulls, nans = known.null_count, known.nan_count
-    truth = Truth.NULL if nulls is None or nulls > 0 else Truth.NONE
+    bits = _NULL if nulls is None or nulls > 0 else _NONE
     if nans is None or nans > 0:
-        truth |= _compare_nan(operator, value)
+        bits |= _compare_nan(operator, value)
     if nulls is not None and nans is not None and nulls + nans >= row_count:
-        return truth
-    return truth | _compare_bounds(known.min, known.max, operator, value)
+        return bits
+    return bits | _compare_bounds(known.min, known.max, operator, value)
 
 
-def _compare_nan(operator: Operator, value: Scalar) -> Truth:
+def _compare_nan(operator: Operator, value: Scalar) -> int:
     if isinstance(value, float) and math.isnan(value):
         holds = operator in {Operator.EQUAL, Operator.LESS_OR_EQUAL, Operator.GREATER_OR_EQUAL}
     else:
         holds = operator in {Operator.NOT_EQUAL, Operator.GREATER, Operator.GREATER_OR_EQUAL}
-    return Truth.TRUE if holds else Truth.FALSE
+    return _TRUE if holds else _FALSE
 
 
-def _compare_bounds(low: Scalar | None, high: Scalar | None, operator: Operator, value: Scalar) -> Truth:
+def _compare_bounds(low: Scalar | None, high: Scalar | None, operator: Operator, value: Scalar) -> int:
     """Truth values of `x operator value` for every x in [low, high]; a missing bound is no bound."""
     if isinstance(value, float) and math.isnan(value):  # NaN is larger than every x
         holds = operator in {Operator.NOT_EQUAL, Operator.LESS, Operator.LESS_OR_EQUAL}
-        return Truth.TRUE if holds else Truth.FALSE
+        return _TRUE if holds else _FALSE
     try:
         below = low is None or low < value  # type: ignore[operator]  # some x may be smaller than the value
         above = high is None or high > value  # type: ignore[operator]  # some x may be larger
         equal = (low is None or low <= value) and (high is None or high >= value)  # type: ignore[operator]
     except TypeError:  # a literal of another type than the column's: nothing can be said
-        return Truth.TRUE | Truth.FALSE
+        return _TRUE | _FALSE
     match operator:
         case Operator.EQUAL:
             holds, fails = equal, below or above
@@ -226,4 +253,4 @@ def _compare_bounds(low: Scalar | None, high: Scalar | None, operator: Operator,
             holds, fails = above or equal, below
         case _:
             assert_never(operator)
-    return (Truth.TRUE if holds else Truth.NONE) | (Truth.FALSE if fails else Truth.NONE)
+    return (_TRUE if holds else _NONE) | (_FALSE if fails else _NONE)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tablelog.errors import CorruptionError, InvalidError, NotFoundError
 from tablelog.format import values
 from tablelog.format.types import DataType, Field, List, Map, Struct, can_widen, children, parse_type, with_children
+from tablelog.format.values import count, member
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -132,12 +133,11 @@ def widen_column(schema: Schema, name: str, type_: DataType) -> Schema:
             f"column {field.name!r} cannot be widened from {field.type} to {type_}: not every value would fit; "
             f"add a new column and fill it instead"
         )
-    defaults = {
-        name: values.promote(default, field.type, type_)
-        for name, default in (("initial_default", field.initial_default), ("write_default", field.write_default))
-        if default is not None
-    }
-    return replace_column(schema, replace(field, type=type_, **defaults))
+    initial, write = (
+        None if default is None else values.promote(default, field.type, type_)
+        for default in (field.initial_default, field.write_default)
+    )
+    return replace_column(schema, replace(field, type=type_, initial_default=initial, write_default=write))
 
 
 def replace_column(schema: Schema, field: Field) -> Schema:
@@ -181,12 +181,14 @@ def _check_names(fields: Iterable[Field], inside: str) -> None:
                 f"columns {seen[folded]!r} and {field.name!r}{inside} are the same name to SQL, which ignores case; rename one"
             )
         seen[folded] = field.name
-        if isinstance(field.type, Struct):
-            _check_names(field.type.fields, f" in {field.name!r}")
-        elif isinstance(field.type, List | Map):
-            for child in children(field.type):
-                if isinstance(child.type, Struct):
-                    _check_names(child.type.fields, f" in {field.name!r}")
+        _check_names_inside(field.type, f" in {field.name!r}")
+
+
+def _check_names_inside(type_: DataType, inside: str) -> None:
+    if isinstance(type_, Struct):
+        _check_names(type_.fields, inside)
+    for child in children(type_):
+        _check_names_inside(child.type, inside)
 
 
 def check_name(name: str, what: str) -> None:
@@ -225,9 +227,19 @@ def decode_schema(data: Mapping[str, Any]) -> Schema:
     """
     try:
         fields = tuple(_decode_field(field, 0) for field in data["fields"])
-        return _checked(Schema(id=int(data["id"]), fields=fields, last_field_id=int(data["last_field_id"])))
+        schema = _checked(Schema(id=count(data["id"]), fields=fields, last_field_id=count(data["last_field_id"])))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CorruptionError(f"not a schema: {error!r}") from error
+    ids = list(_ids(schema.fields))
+    if len(set(ids)) < len(ids) or not all(1 <= field_id <= schema.last_field_id for field_id in ids):
+        raise CorruptionError(f"not a schema: its field ids {ids[:50]} are not different numbers from 1 to {schema.last_field_id}")
+    return schema
+
+
+def _ids(fields: Iterable[Field]) -> Iterator[int]:
+    for field in fields:
+        yield field.id
+        yield from _ids(children(field.type))
 
 
 def _encode_field(field: Field) -> dict[str, Any]:
@@ -247,16 +259,24 @@ def _decode_field(data: Mapping[str, Any], depth: int) -> Field:
     if depth > _DEPTH_MAX:
         raise CorruptionError(f"schema is nested deeper than {_DEPTH_MAX}")
     type_ = _decode_type(data["type"], depth)
-    initial, write = data.get("initial_default"), data.get("write_default")
+    comment = data.get("comment")
     return Field(
-        id=int(data["id"]),
-        name=str(data["name"]),
+        id=count(data["id"]),
+        name=member(str, data["name"]),
         type=type_,
-        nullable=bool(data.get("nullable", True)),
-        initial_default=None if initial is None else values.decode_value(initial, type_),
-        write_default=None if write is None else values.decode_value(write, type_),
-        comment=data.get("comment"),
+        nullable=member(bool, data.get("nullable", True)),
+        initial_default=_decode_default(data.get("initial_default"), type_),
+        write_default=_decode_default(data.get("write_default"), type_),
+        comment=None if comment is None else member(str, comment),
     )
+
+
+def _decode_default(data: Any, type_: DataType) -> Scalar | None:
+    """A default must be a value of its type, because every reader makes one of it."""
+    value = None if data is None else values.decode_value(data, type_)
+    if value is not None and values.demote(value, type_, type_) is None:
+        raise CorruptionError(f"the default {data!r} is not a value of type {type_}")
+    return value
 
 
 _DEPTH_MAX: Final = 64

@@ -101,10 +101,19 @@ def decode_statistics(data: Mapping[str, Any], types: Mapping[int, DataType]) ->
         if type_ is None:
             raise CorruptionError(f"statistics name the field {text!r}, which the file's schema does not have")
         low, high = entry.get("min"), entry.get("max")
-        decoded[int(text)] = FieldStatistics(
+        nulls, nans = entry.get("nulls"), entry.get("nans", None if is_float(type_) else 0)
+        known = FieldStatistics(
             min=None if low is None else values.decode_value(low, type_),
             max=None if high is None else values.decode_value(high, type_),
-            null_count=entry.get("nulls"),
-            nan_count=entry.get("nans", None if is_float(type_) else 0),
+            null_count=None if nulls is None else values.count(nulls),
+            nan_count=None if nans is None else values.count(nans),
         )
+        if not _is_range(known.min, known.max):
+            raise CorruptionError(f"statistics of the field {text} are from {known.min!r} to {known.max!r}, which is no range")
+        decoded[int(text)] = known
     return decoded
+
+
+def _is_range(low: Any, high: Any) -> bool:
+    """Whether two bounds, or one, can be bounds; NaN cannot."""
+    return bool((low is None or low == low) and (high is None or high == high) and (low is None or high is None or low <= high))  # noqa: PLR0124

@@ -16,7 +16,7 @@ import binascii
 import datetime as dt
 import decimal
 import math
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from tablelog.errors import CorruptionError, InvalidError
 from tablelog.format.types import (
@@ -27,13 +27,41 @@ from tablelog.format.types import (
     Scalar,
     Time,
     Timestamp,
+    TimeUnit,
     is_float,
     is_integer,
 )
 
+T = TypeVar("T")
+
 _SECONDS_PER_DAY: Final = 86_400
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_ALL_DIGITS: Final = decimal.Context(prec=400)
 _TEXT_FLOATS: Final = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
+
+
+def member(kind: type[T], value: Any) -> T:
+    """A member of a JSON object that must be of a type; True is no number.
+
+    Raises:
+        TypeError: it is of another one.
+
+    """
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise TypeError(f"expected {kind.__name__}, found {value!r:.60}")
+    return value
+
+
+def count(value: Any) -> int:
+    """A member of a JSON object that must be a whole number from 0 on.
+
+    Raises:
+        TypeError: it is none.
+
+    """
+    if member(int, value) < 0:
+        raise TypeError(f"expected a number from 0 on, found {value}")
+    return int(value)
 
 
 def encode_value(value: Scalar) -> bool | int | float | str:
@@ -68,8 +96,8 @@ def decode_value(data: Any, type_: DataType) -> Scalar:
         try:
             if type_ is Primitive.BINARY:
                 return base64.b64decode(data, validate=True)
-            if isinstance(type_, Decimal):
-                return decimal.Decimal(data)
+            if isinstance(type_, Decimal) and (number := decimal.Decimal(data)).is_finite():
+                return number
         except (binascii.Error, decimal.InvalidOperation):
             pass
     raise CorruptionError(f"{data!r} is not a value of type {type_}")
@@ -88,6 +116,47 @@ def promote(value: Scalar, old: DataType, new: DataType) -> Scalar:
             return value * _SECONDS_PER_DAY * PER_SECOND[unit]
         case _:
             return value
+
+
+def stored_range(type_: DataType) -> range:
+    """Every value of a type that is stored as an integer.
+
+    >>> stored_range(Primitive.INT8), stored_range(Primitive.UINT8)
+    (range(-128, 128), range(0, 256))
+    """
+    match type_:
+        case Primitive() if is_integer(type_):
+            unsigned, _, digits = type_.partition("int")
+            bits = int(digits)
+            return range(1 << bits) if unsigned else range(-(1 << (bits - 1)), 1 << (bits - 1))
+        case Primitive.DATE | Time(unit=TimeUnit.MS):
+            return range(-(1 << 31), 1 << 31)
+        case _:
+            return range(-(1 << 63), 1 << 63)
+
+
+def demote(value: Scalar, old: DataType, new: DataType) -> Scalar | None:
+    """The value that `promote` makes a value of `new` from; None if there is none. `value` may be any number.
+
+    >>> demote(decimal.Decimal("7.00"), Primitive.INT32, Decimal(12, 2))
+    7
+    >>> demote(decimal.Decimal("7.50"), Primitive.INT32, Decimal(12, 2)) is None
+    True
+    """
+    if old is Primitive.DATE and isinstance(new, Timestamp) and isinstance(value, int):
+        value, rest = divmod(value, _SECONDS_PER_DAY * PER_SECOND[new.unit])
+        return None if rest else value
+    if _is_stored_integer(old) and isinstance(value, int | float | decimal.Decimal):
+        try:
+            whole = int(value)
+        except (OverflowError, ValueError):  # infinities and NaN
+            return None
+        return whole if whole == value and whole in stored_range(old) else None
+    if isinstance(old, Decimal) and isinstance(value, int | decimal.Decimal):
+        digits = decimal.Decimal(value).scaleb(old.scale, _ALL_DIGITS)
+        fits = digits.is_finite() and digits == digits.to_integral_value() and abs(digits) < 10**old.precision
+        return decimal.Decimal(value) if fits else None
+    return value
 
 
 def instant_us(moment: str | dt.datetime | dt.date) -> int:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 from tablelog import env
 from tablelog.errors import ConflictError, NotFoundError
-from tablelog.log.commits import Committed, CommitLog, Head, head_of
+from tablelog.log.commits import CommitLog, Committed, Head, head_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

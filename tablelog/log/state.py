@@ -32,7 +32,8 @@ from tablelog.format.actions import (
     SortField,
     TableIdentity,
 )
-from tablelog.format.partitioning import UNPARTITIONED, Partitioning
+from tablelog.format.partitioning import UNPARTITIONED, Partitioning, check_applies
+from tablelog.format.types import children
 from tablelog.log.commits import Head, head_of
 
 if TYPE_CHECKING:
@@ -162,8 +163,11 @@ class TableHistory:
                 metadata, changes = self._metadata_values[-1], actions
             else:
                 metadata, changes = _begin(actions), actions[2:]
+            before = metadata
             for action in changes:
                 metadata = _change(metadata, action)
+            if metadata is not before or not self._metadata_values:
+                _check_references(metadata)
             self._check_files(actions)
         except TablelogError as error:
             raise type(error)(f"version {record.version} of the log: {error}") from error
@@ -268,8 +272,12 @@ def _change(metadata: Metadata, action: Action) -> Metadata:
         case TableIdentity():
             raise CorruptionError("it creates a table that already exists")
         case SetSchema(schema=schema):
+            if schema.id in metadata.schemas:
+                raise CorruptionError(f"schema {schema.id} is there already")
             return replace(metadata, schema=schema, schemas={**metadata.schemas, schema.id: schema})
         case SetPartitioning(partitioning=partitioning):
+            if partitioning.id in metadata.partitionings and metadata.partitionings[partitioning.id].fields:
+                raise CorruptionError(f"partitioning {partitioning.id} is there already")
             every = {**metadata.partitionings, partitioning.id: partitioning}
             return replace(metadata, partitioning=partitioning, partitionings=every)
         case SetSortOrder(fields=fields):
@@ -284,6 +292,15 @@ def _change(metadata: Metadata, action: Action) -> Metadata:
             return metadata
         case _:
             assert_never(action)
+
+
+def _check_references(metadata: Metadata) -> None:
+    """Refuse a layout that speaks of columns that are not there."""
+    check_applies(metadata.partitioning, metadata.schema)
+    for field_id in (*metadata.key, *(each.field_id for each in metadata.sort_order)):
+        column = metadata.schema.by_id(field_id)
+        if column is None or children(column.type):
+            raise CorruptionError(f"the key or the sort order names the field {field_id}, which is no flat column")
 
 
 def _with(settings: Mapping[str, str], name: str, value: str | None) -> Mapping[str, str]:

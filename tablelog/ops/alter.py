@@ -13,6 +13,7 @@ from tablelog.errors import InvalidError, NotFoundError
 from tablelog.format import schema as schemas
 from tablelog.format.actions import SetCheck, SetPartitioning, SetProperty, SetSchema, SetSortOrder, SortField
 from tablelog.format.partitioning import parse_partitioning
+from tablelog.format.types import children
 from tablelog.ops.write import TARGET_FILE_SIZE, target_file_size_bytes
 
 if TYPE_CHECKING:
@@ -119,7 +120,12 @@ def parse_sort_order(schema: Schema, texts: Iterable[str]) -> tuple[SortField, .
             words = text.rsplit(maxsplit=1)
             if len(words) > 1 and words[1].lower() in {"asc", "desc"}:
                 name, descending = words[0], words[1].lower() == "desc"
-        fields.append(SortField(field_id=schema.field(name).id, descending=descending))
+        column = schema.field(name)
+        if children(column.type):
+            raise InvalidError(f"cannot sort by column {column.name!r} of type {column.type}")
+        if any(field.field_id == column.id for field in fields):
+            raise InvalidError(f"the sort order names column {column.name!r} twice")
+        fields.append(SortField(field_id=column.id, descending=descending))
     return tuple(fields)
 
 

@@ -119,7 +119,7 @@ class Deletion:
         for file in candidates:
             written = metadata.schemas[file.schema_id]
             matches = self._matches(file, written)
-            match_count = pc.sum(matches).as_py() or 0
+            match_count = _true_count(matches)
             if match_count == 0:
                 self._untouched.add(file.path)
             elif match_count == file.row_count:
@@ -151,6 +151,10 @@ def draft_delete(state: TableState, deletion: Deletion, info: Mapping[str, Any])
         actions=tuple(encode_action(action) for action in actions),
         info={**info, "rows_deleted": rows_deleted},
     )
+
+
+def _true_count(values: pa.ChunkedArray[pa.BooleanScalar]) -> int:
+    return pc.sum(values).as_py() or 0  # type: ignore[type-var]  # the stubs sum no booleans
 
 
 def _unchecked(batch: pa.RecordBatch) -> None:

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from tablelog.format.layout import Layout, group_by_layout, statistics_as
+from tablelog.format.layout import Layout, group_by_layout, is_unchanged, statistics_as
 from tablelog.format.partitioning import Transform
 from tablelog.format.predicate import ALWAYS, And, Comparison, Operator, Or, Truth, outcomes
+from tablelog.format.statistics import UNKNOWN
+from tablelog.format.values import demote
 from tablelog.parquet.transform import transform_scalar
 
 if TYPE_CHECKING:
@@ -20,8 +22,9 @@ if TYPE_CHECKING:
     from tablelog.format.actions import AddFile
     from tablelog.format.partitioning import PartitionField
     from tablelog.format.predicate import Predicate
+    from tablelog.format.schema import Schema
     from tablelog.format.statistics import FieldStatistics
-    from tablelog.format.types import Field, Scalar
+    from tablelog.format.types import DataType, Field, Scalar
     from tablelog.log.state import Metadata, TableState
 
 
@@ -66,24 +69,40 @@ def plan_scan(
 
 
 def _matching(state: TableState, predicate: Predicate) -> tuple[AddFile, ...]:
-    buckets = _Buckets(state.metadata, predicate)
+    buckets, known = _Buckets(state.metadata, predicate), _Known(state.metadata)
     return tuple(
-        file
-        for file in state.files
-        if Truth.TRUE in file_outcomes(state.metadata, predicate, file) and buckets.may_hold(file)
+        file for file in state.files if Truth.TRUE in known.outcomes(predicate, file) and buckets.may_hold(file)
     )
 
 
 def file_outcomes(metadata: Metadata, predicate: Predicate, file: AddFile) -> Truth:
     """The truth values that rows of a file may give."""
-    written = metadata.schemas[file.schema_id]
+    return _Known(metadata).outcomes(predicate, file)
 
-    def statistics_of(field_id: int) -> FieldStatistics:
-        field = metadata.schema.part(field_id)
+
+class _Known:
+    """What the log knows of a table's files, in terms of its columns today."""
+
+    def __init__(self, metadata: Metadata) -> None:
+        self._metadata = metadata
+        self._unchanged: dict[tuple[int, int], bool] = {}
+        """By schema and field id, whether files hold the field just as it is today: asked for every file."""
+
+    def outcomes(self, predicate: Predicate, file: AddFile) -> Truth:
+        return outcomes(predicate, lambda field_id: self._statistics(file, field_id), file.row_count)
+
+    def _statistics(self, file: AddFile, field_id: int) -> FieldStatistics:
+        place = (file.schema_id, field_id)
+        if place not in self._unchanged:
+            self._unchanged[place] = is_unchanged(self._field(field_id), self._metadata.schemas[file.schema_id])
+        if self._unchanged[place]:
+            return file.statistics.get(field_id, UNKNOWN)
+        return statistics_as(self._field(field_id), file, self._metadata.schemas[file.schema_id])
+
+    def _field(self, field_id: int) -> Field:
+        field = self._metadata.schema.part(field_id)
         assert field is not None
-        return statistics_as(field, file, written)
-
-    return outcomes(predicate, statistics_of, file.row_count)
+        return field
 
 
 class _Buckets:
@@ -92,25 +111,30 @@ class _Buckets:
     def __init__(self, metadata: Metadata, predicate: Predicate) -> None:
         self._metadata = metadata
         self._equalities = dict(_equalities(predicate))
-        self._allowed: dict[PartitionField, frozenset[Scalar | None]] = {}
+        self._allowed: dict[tuple[PartitionField, DataType], frozenset[Scalar | None]] = {}
 
     def may_hold(self, file: AddFile) -> bool:
         if not self._equalities or not file.partition_values:
             return True
         fields = self._metadata.partitionings[file.partitioning_id].fields
+        written = self._metadata.schemas[file.schema_id]
         return all(
-            value in self._allowed_values(field)
+            value in self._allowed_values(field, written)
             for field, value in zip(fields, file.partition_values, strict=True)
             if field.transform is Transform.BUCKET and field.source_id in self._equalities
         )
 
-    def _allowed_values(self, field: PartitionField) -> frozenset[Scalar | None]:
-        if field not in self._allowed:
-            source = self._metadata.schema.by_id(field.source_id)
-            assert source is not None
+    def _allowed_values(self, field: PartitionField, written: Schema) -> frozenset[Scalar | None]:
+        """Buckets of files of a schema: values are hashed as the type that the column had there."""
+        source, today = written.by_id(field.source_id), self._metadata.schema.by_id(field.source_id)
+        assert source is not None
+        assert today is not None
+        if (field, source.type) not in self._allowed:
             members = self._equalities[field.source_id]
-            self._allowed[field] = frozenset(transform_scalar(member, field, source.type) for member in members)
-        return self._allowed[field]
+            narrow = (demote(member, source.type, today.type) for member in members)
+            buckets = (transform_scalar(member, field, source.type) for member in narrow if member is not None)
+            self._allowed[field, source.type] = frozenset(buckets)
+        return self._allowed[field, source.type]
 
 
 def _equalities(predicate: Predicate) -> Iterator[tuple[int, tuple[Scalar, ...]]]:

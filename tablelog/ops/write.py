@@ -60,7 +60,8 @@ def write_rows(
 ) -> Written:
     """Store rows as files; `check` sees each batch in the table's shape and raises what it does not allow.
 
-    `keys` remembers the rows' keys, for the plan to hold against the table's.
+    `keys` remembers the rows' keys, for the plan to hold against the table's. `on_progress` is told how many rows are encoded
+    so far.
 
     One put per file of about the table's `target_file_size_bytes`. Memory does not grow with the input.
 
@@ -78,6 +79,14 @@ def write_rows(
                 keys.observe(conformed)
             yield conformed
 
+    encoded = 0
+
+    def advance(row_count: int) -> None:
+        nonlocal encoded
+        encoded += row_count
+        if on_progress is not None:
+            on_progress(encoded)
+
     files = write_files(
         checked(),
         schema=metadata.schema,
@@ -85,9 +94,12 @@ def write_rows(
         sort_order=metadata.sort_order,
         target_size_bytes=target_file_size_bytes(metadata.properties),
         put=store.put,
-        on_progress=on_progress,
+        on_progress=advance,
     )
-    return Written(metadata=metadata, files=files, keys=keys)
+    written = Written(metadata=metadata, files=files, keys=keys)
+    if encoded < written.row_count:  # a few rows are encoded on the spot
+        advance(written.row_count - encoded)
+    return written
 
 
 def target_file_size_bytes(properties: Mapping[str, str]) -> int:

@@ -72,7 +72,7 @@ _UNITS: Final = {"s": TimeUnit.MS, "ms": TimeUnit.MS, "us": TimeUnit.US, "ns": T
 _ZONE: Final = re.compile(r"(Z|:[^+-]*[+-]\d\d(:?\d\d)?)$", re.IGNORECASE)
 
 
-def arrow_type(type_: DataType) -> pa.DataType:  # noqa: PLR0911 - one per type
+def arrow_type(type_: DataType) -> pa.DataType:
     """The one Arrow type that holds a type of ours."""
     match type_:
         case Primitive():
@@ -115,7 +115,7 @@ def fields_from_arrow(schema: pa.Schema) -> tuple[Field, ...]:
     return tuple(_field(field, field.name) for field in schema)
 
 
-def type_from_arrow(type_: pa.DataType, path: str) -> DataType:  # noqa: PLR0911 - one per kind
+def type_from_arrow(type_: pa.DataType, path: str) -> DataType:
     """The type that can hold every value of an Arrow type; `path` names the column in messages.
 
     Raises:
@@ -247,7 +247,7 @@ def physical_value(value: object, type_: DataType) -> Scalar:
     return physical
 
 
-def _single(value: object, type_: DataType) -> pa.Array[Any]:  # noqa: PLR0911 - one per kind of value
+def _single(value: object, type_: DataType) -> pa.Array[Any]:
     match value:
         case pa.Scalar():
             return pa.array([value], value.type)

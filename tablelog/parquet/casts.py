@@ -100,7 +100,7 @@ def _is_ascii(array: pa.Array[Any]) -> bool:
     return smallest is None or smallest >= 0
 
 
-def _conversion(  # noqa: PLR0911 - a table
+def _conversion(
     source: pa.DataType, target: pa.DataType
 ) -> Callable[[pa.Array[Any], pa.DataType], pa.Array[Any]] | None:
     """How values of `source` become `target`; None if they do not."""
@@ -121,7 +121,7 @@ def _conversion(  # noqa: PLR0911 - a table
             return None
 
 
-def _kind(type_: pa.DataType) -> str:  # noqa: PLR0911 - one per kind
+def _kind(type_: pa.DataType) -> str:
     types = pa.types
     if types.is_string(type_) or types.is_large_string(type_) or types.is_string_view(type_):
         return "text"
@@ -176,8 +176,15 @@ def _first_change(array: pa.Array[Any], target: pa.DataType, error: pa.ArrowInva
             assert convert is not None
             convert(pa.array([value], array.type), target)
         except pa.ArrowInvalid:
-            return f"{str(value)[:100]} (row {row} of its batch) is no {_text(target)}"
+            return f"{_shown(value)} (row {row} of its batch) is no {_text(target)}"
     return str(error)
+
+
+def _shown(value: Any) -> str:
+    try:
+        return str(value)[:100]
+    except ValueError:  # nanoseconds, which Python's own datetime does not have
+        return f"{value.value} {value.type.unit}"
 
 
 def _hint(source: pa.DataType, target: pa.DataType) -> str:

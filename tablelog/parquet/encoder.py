@@ -30,6 +30,8 @@ GROUP_ROWS_MIN: Final = 122_880
 """A row group is what one thread of DuckDB reads, and this is what its own have."""
 GROUP_ROWS_MAX: Final = 1 << 20
 
+_FOOTER_COLUMN_BYTES: Final = 6 * 1024
+"""Measured per column and row group while Arrow's writer is open."""
 SortKey = tuple[str, Literal["ascending", "descending"]]
 
 
@@ -45,6 +47,7 @@ class FileEncoder:
     def __init__(self, schema: Schema, encoding: Encoding, sort_keys: Sequence[SortKey]) -> None:
         """Begin a file of rows under `schema`; `sort_keys` are as PyArrow has them."""
         self.row_count = 0
+        self._group_count = 0
         self._schema = schema
         self._sort_keys = list(sort_keys)
         self._sink = pa.BufferOutputStream()
@@ -56,8 +59,13 @@ class FileEncoder:
 
     @property
     def size_bytes(self) -> int:
-        """Encoded so far."""
+        """Of the file so far."""
         return self._sink.tell()
+
+    @property
+    def memory_bytes(self) -> int:
+        """About what it takes to keep the file open, with all that its footer will say."""
+        return self._sink.tell() + self._group_count * len(self._schema.fields) * _FOOTER_COLUMN_BYTES
 
     def add(self, rows: pa.Table) -> None:
         """Rows for the end of the file: one row group, or if they are to be sorted as many as they need."""
@@ -75,6 +83,7 @@ class FileEncoder:
     def _add_group(self, rows: pa.Table) -> None:
         self._writer.write_table(rows, row_group_size=rows.num_rows)
         self.row_count += rows.num_rows
+        self._group_count += 1
         for field, places in _float_leaves(self._schema.fields):
             for chunk in rows.column(places[0]).chunks:
                 self._nan_counts[field.id] += _nan_count(_inside(chunk, places[1:]))

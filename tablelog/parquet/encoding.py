@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _SAMPLE_ROWS: Final = 32_768
-_TRIAL_ROWS: Final = 16_384
+_SAMPLE_BYTES: Final = 4 * 1024 * 1024
 _ROWS_MIN: Final = 4096
 _DICTIONARY_BYTES_MAX: Final = 1024 * 1024
 _INTEGER_DICTIONARY_MAX: Final = 8192
@@ -60,7 +60,7 @@ def choose_encoding(rows: pa.Table, group_row_count: int) -> Encoding:
     """Judge from the first rows of a table; `group_row_count` is how many a row group will have."""
     if rows.num_rows < _ROWS_MIN:
         return SMALL
-    sample = rows.slice(0, _SAMPLE_ROWS)
+    sample = rows.slice(0, min(_SAMPLE_ROWS, max(_SAMPLE_BYTES * rows.num_rows // max(rows.nbytes, 1), 2)))
     leaves = dict(_leaves_of(sample))
     dictionary, delta = [], {}
     for path, leaf in leaves.items():
@@ -72,7 +72,7 @@ def choose_encoding(rows: pa.Table, group_row_count: int) -> Encoding:
         elif _is_stored_as_integer(leaf.type):
             delta[path] = "DELTA_BINARY_PACKED"
     options = {**_FIXED, "use_dictionary": dictionary or False, "column_encoding": delta or None}
-    return _with_compression(sample.slice(0, _TRIAL_ROWS), options)
+    return _with_compression(sample.slice(0, sample.num_rows // 2), options)
 
 
 def _with_compression(trial: pa.Table, options: dict[str, Any]) -> Encoding:

@@ -50,7 +50,7 @@ def open_data(data: object) -> pa.RecordBatchReader:
     return pa.RecordBatchReader.from_batches(reader.schema, _bounded(reader))
 
 
-def _open(data: Any) -> pa.RecordBatchReader:  # noqa: PLR0911 - one per kind of data
+def _open(data: Any) -> pa.RecordBatchReader:
     if isinstance(data, pa.RecordBatchReader):
         return data
     if any(kind.__name__ == "DataFrame" and kind.__module__.split(".")[0] == "pandas" for kind in type(data).__mro__):

@@ -7,7 +7,7 @@ widened, and filled with their default if the file is older than the column.
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -54,11 +54,10 @@ def read_batches(
         raise CorruptionError(f"{store.url}/{file.path} has {row_count} rows, the log says {file.row_count}")
 
 
-
-def _column(batch: pa.RecordBatch, column: ColumnSource) -> pa.Array:
+def _column(batch: pa.RecordBatch, column: ColumnSource) -> pa.Array[Any]:
     target = arrow_type(column.field.type)
     if column.physical is None:
-        return pa.repeat(default_scalar(column.field), batch.num_rows)
+        return pa.repeat(default_scalar(column.field), batch.num_rows)  # type: ignore[call-overload,no-any-return]  # any scalar will do
     array = batch.column(column.physical.name)
     return array if array.type == target else array.cast(target)
 
@@ -66,7 +65,7 @@ def _column(batch: pa.RecordBatch, column: ColumnSource) -> pa.Array:
 def _open(store: ObjectStore, file: AddFile) -> pa.NativeFile:
     path = local_path(store, file.path)
     if path is not None:
-        return pa.memory_map(str(path)) if file.size_bytes else pa.OSFile(str(path))
+        return pa.memory_map(str(path))
     return pa.PythonFile(io.BufferedReader(_ObjectFile(store, file), _READ_AHEAD_BYTES), mode="r")
 
 

@@ -116,7 +116,7 @@ def _values(known: Any, type_: DataType) -> tuple[Scalar, Scalar] | None:
     return low, high
 
 
-def _value(raw: Any, type_: DataType) -> Scalar:  # noqa: PLR0911 - one per type
+def _value(raw: Any, type_: DataType) -> Scalar:
     """A physical value of Parquet's as the log holds it."""
     match type_:
         case Primitive.STRING:

@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 THREADS_MAX: Final = 8
 
 
+def thread_count() -> int:
+    """How many threads encode at most."""
+    return min(os.cpu_count() or 1, THREADS_MAX)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
     """Rows that are encoded at once."""
@@ -52,6 +57,7 @@ class OpenFile:
         self.waiting_bytes = 0
         """Of chunks that are not encoded yet, as Arrow."""
         self.encoded_bytes = 0
+        self.memory_bytes = 0
         self.encoder: FileEncoder | None = None
         self.begun = False
         """Whether a thread took its first chunk."""
@@ -73,8 +79,8 @@ class Strands:
     ) -> None:
         """`begin` makes the encoder of a file, `store` puts a complete one; threads call them."""
         self.files: list[OpenFile] = []
-        self.encoded_bytes = 0
-        """Of files that are not stored yet."""
+        self.open_bytes = 0
+        """Memory of files that are not stored yet."""
         self._begin = begin
         self._store = store
         self._on_progress = on_progress
@@ -108,9 +114,12 @@ class Strands:
         """One more file, after all others in the order of the result."""
         file = OpenFile(path, values)
         with self._changed:
-            self.files.append(file)
-            self._unstored_count += 1
+            self._add(file)
         return file
+
+    def _add(self, file: OpenFile) -> None:
+        self.files.append(file)
+        self._unstored_count += 1
 
     def append(self, file: OpenFile, chunk: Chunk) -> None:
         """Queue rows of an open file."""
@@ -140,6 +149,22 @@ class Strands:
                     file.total_bytes += moved_bytes
                     file.waiting_bytes += moved_bytes
 
+    def split(self, last: OpenFile, path: str, half_bytes_min: int) -> None:
+        """Make the second half of a file one of its own if a thread would have nothing to do otherwise.
+
+        Only if nobody has begun it, and neither half is smaller than `half_bytes_min` as Arrow.
+        """
+        with self._changed:
+            unbegun_count = sum(not file.begun for file in self.files)
+            is_thread_idle = (unbegun_count or self._unstored_count) % thread_count() != 0
+            unbegun_bytes = sum(chunk.size_bytes for chunk in last.chunks)
+            if is_thread_idle and min(unbegun_bytes, last.total_bytes // 2) >= half_bytes_min:
+                second = OpenFile(path, last.values)
+                self.level(last, second)
+                if second.chunks:
+                    self._add(second)
+                    self.close(second)
+
     def wait(self, waiting_bytes_max: int) -> None:
         """Until no more than that is waiting to be encoded."""
         with self._changed:
@@ -159,7 +184,7 @@ class Strands:
 
     def _start(self, file: OpenFile) -> None:
         if self._threads is None:
-            self._threads = ThreadPoolExecutor(min(os.cpu_count() or 1, THREADS_MAX), "tablelog-write")
+            self._threads = ThreadPoolExecutor(thread_count(), "tablelog-write")
         if not file.running:
             file.running = True
             self._threads.submit(self._run, file)
@@ -171,7 +196,7 @@ class Strands:
                 if file.encoder is None:
                     file.encoder = self._begin()
                 file.encoder.add(chunk.rows)
-                self._count_encoded(file, chunk, file.encoder.size_bytes)
+                self._count_encoded(file, chunk, file.encoder)
             if file.running:
                 assert file.encoder is not None, "a file is closed only after its first chunk"
                 self._count_stored(file, self._store(file.encoder, file))
@@ -189,15 +214,14 @@ class Strands:
             file.running = self._error is None and file.closed
             return None
 
-    def _count_encoded(self, file: OpenFile, chunk: Chunk, encoded_bytes: int) -> None:
+    def _count_encoded(self, file: OpenFile, chunk: Chunk, encoder: FileEncoder) -> None:
         with self._changed:
-            grown_bytes = encoded_bytes - file.encoded_bytes
-            file.encoded_bytes = encoded_bytes
-            file.waiting_bytes -= chunk.size_bytes
-            self.encoded_bytes += grown_bytes
+            self.open_bytes += encoder.memory_bytes - file.memory_bytes
             self._waiting_bytes -= chunk.size_bytes
             self._done_bytes += chunk.size_bytes
-            self._done_encoded_bytes += grown_bytes
+            self._done_encoded_bytes += encoder.size_bytes - file.encoded_bytes
+            file.encoded_bytes, file.memory_bytes = encoder.size_bytes, encoder.memory_bytes
+            file.waiting_bytes -= chunk.size_bytes
             if self._on_progress is not None:
                 self._on_progress(chunk.rows.num_rows)
             self._changed.notify_all()
@@ -205,6 +229,6 @@ class Strands:
     def _count_stored(self, file: OpenFile, action: AddFile) -> None:
         with self._changed:
             file.action, file.encoder = action, None
-            self.encoded_bytes -= file.encoded_bytes
+            self.open_bytes -= file.memory_bytes
             self._unstored_count -= 1
             self._changed.notify_all()

@@ -9,12 +9,13 @@ lane moves on to its next file as soon as the present one *will* reach the targe
 it has been encoded; that is where the parallelism comes from. So a file holds rows that came in one piece, and the
 files of a lane, in the order they were opened, hold its rows in theirs.
 
-Memory: rows that are not encoded yet are counted, and the feeder waits while they are too many. Where there are more
-partitions than fit side by side, the fullest are written out early as smaller files. With a sort order a chunk is a
-whole file, because that is what gets sorted, and twice as many rows may be waiting.
+Memory: rows that are not encoded yet are counted, and the feeder waits while they are too many. Where there are many
+partitions side by side, the fullest lanes part with smaller chunks, and when the open files take too much as well, the
+fullest of those are ended early. With a sort order a chunk is a whole file, because that is what gets sorted, and twice
+as many rows may be waiting.
 
-When the input ends, the last two files of a lane share what has not been begun: neither is tiny, and two threads end at
-the same time. One small file is encoded by the caller itself, without any thread.
+When the input ends, the last two files of a lane share what has not been begun, so that neither is tiny, and a last
+file that one thread would be alone with is halved. One small file is encoded by the caller itself, without any thread.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from tablelog import env
 from tablelog.format import names
 from tablelog.parquet.encoder import GROUP_BYTES, MIB, FileEncoder, group_rows
 from tablelog.parquet.encoding import SMALL, choose_encoding
-from tablelog.parquet.strands import Chunk, OpenFile, Strands
+from tablelog.parquet.strands import Chunk, OpenFile, Strands, thread_count
 from tablelog.parquet.transform import split_by_partition
 
 if TYPE_CHECKING:
@@ -41,21 +42,23 @@ if TYPE_CHECKING:
     from tablelog.parquet.encoder import SortKey
     from tablelog.parquet.encoding import Encoding
 
-WAITING_BYTES_MAX: Final = 256 * MIB
-"""Rows that are not encoded yet, as Arrow; twice that with a sort order."""
-ENCODED_BYTES_MAX: Final = 512 * MIB
-"""Files that are not stored yet."""
+WAITING_BYTES_PER_THREAD: Final = 128 * MIB
+"""Rows that are not encoded yet, as Arrow; twice that with a sort order. A thread's next file must be among them."""
+OPEN_BYTES_MAX: Final = 384 * MIB
+"""Encoded files that are not stored yet."""
 SORTED_BYTES_MAX: Final = 192 * MIB
 """What is sorted at once, as Arrow."""
 PIECES_MAX: Final = 64
 _PIECE_BYTES: Final = 512
 """About what one column of one batch costs beside its values."""
 _RATIO_MIN: Final = 0.001
+_HALF: Final = 0.4
+"""Of the target size: the least that half a file must have to be worth a thread of its own."""
 _AHEAD: Final = 1.25
 """How many chunks' worth a lane has before it parts with one, so that the last chunk of all is never a tiny one."""
 
 
-def write_files(  # noqa: PLR0913 - the one entrance
+def write_files(
     batches: Iterable[pa.RecordBatch],
     *,
     schema: Schema,
@@ -122,7 +125,7 @@ class _Lane:
 class _Writer:
     """What happens on the caller's thread, and what the strands call back for."""
 
-    def __init__(  # noqa: PLR0913 - what `write_files` was given
+    def __init__(
         self,
         *,
         schema: Schema,
@@ -138,7 +141,8 @@ class _Writer:
         self._sort_keys = _sort_keys(sort_order, schema)
         self._target_bytes = target_size_bytes
         self._put = put
-        self._waiting_max = WAITING_BYTES_MAX * (2 if sort_order else 1)
+        self._on_progress = on_progress
+        self._waiting_max = WAITING_BYTES_PER_THREAD * max(thread_count(), 2) * (2 if sort_order else 1)
         self._lanes: dict[tuple[Scalar | None, ...], _Lane] = {}
         self._held_bytes = 0
         self._encoding: Encoding | None = None
@@ -152,10 +156,13 @@ class _Writer:
         else:
             for values, part in split_by_partition(batch, self._partitioning, self._schema):
                 self._hold(values, part)
-        while self._held_bytes > self._waiting_max // 2:
-            self._end_fullest(lambda lane: lane.size_bytes)
-        if self.strands.encoded_bytes > ENCODED_BYTES_MAX:
-            self._end_fullest(lambda lane: lane.file.encoded_bytes if lane.file else 0)
+        while self._held_bytes > self._waiting_max * 3 // 4:
+            for lane in self._fullest(lambda lane: lane.size_bytes):
+                self._submit_all(lane)
+        if self.strands.open_bytes > OPEN_BYTES_MAX:
+            for lane in self._fullest(lambda lane: lane.file.memory_bytes if lane.file else 0):
+                self._end(lane)
+                del self._lanes[lane.values]
         self.strands.wait(self._waiting_max - self._held_bytes)
 
     def finish(self) -> tuple[AddFile, ...]:
@@ -164,7 +171,14 @@ class _Writer:
             return (self._encode_here(*self._lanes.values()),)
         for lane in self._lanes.values():
             self._end(lane)
+        if len(self._lanes) == 1 and not self._sort_keys:
+            self._split_last(*self._lanes.values())
         return self.strands.finish()
+
+    def _split_last(self, lane: _Lane) -> None:
+        if lane.previous is not None:
+            half_bytes_min = int(_HALF * self._target_bytes / self._ratio())
+            self.strands.split(lane.previous, names.data_file(env.new_id()), half_bytes_min)
 
     def _hold(self, values: tuple[Scalar | None, ...], batch: pa.RecordBatch) -> None:
         """Give rows to their lane and queue every whole chunk of it."""
@@ -193,7 +207,9 @@ class _Writer:
         file_rows = max(1, int(file_bytes / row_bytes))
         if self._sort_keys:
             return max(1, min(file_rows, int(SORTED_BYTES_MAX / row_bytes)))
-        return min(group_rows(row_bytes, file_bytes / max(1, round(file_bytes / GROUP_BYTES))), file_rows)
+        # Lanes side by side share the memory, so each gets to a chunk sooner.
+        group_bytes = GROUP_BYTES / (2 if self._partitioning.fields else 1)
+        return min(group_rows(row_bytes, file_bytes / max(1, round(file_bytes / group_bytes))), file_rows)
 
     def _ratio(self) -> float:
         """Encoded bytes per byte of Arrow, as far as is known."""
@@ -205,7 +221,7 @@ class _Writer:
 
     def _submit(self, lane: _Lane, rows: pa.Table) -> None:
         """Queue a chunk in the lane's file, and end the file if it will be full then."""
-        if self._encoding is None:
+        if self._encoding is None or self._encoding is SMALL:
             self._encoding = choose_encoding(rows, rows.num_rows)
         if lane.file is None:
             lane.file = self.strands.open(names.data_file(env.new_id()), lane.values)
@@ -216,6 +232,11 @@ class _Writer:
         if self._sort_keys or expected_bytes + chunk.size_bytes * ratio / 2 >= self._target_bytes:
             self._close(lane)
 
+    def _submit_all(self, lane: _Lane) -> None:
+        """Queue what a lane has as one chunk, however small."""
+        if lane.row_count:
+            self._submit(lane, self._take(lane))
+
     def _close(self, lane: _Lane) -> None:
         if lane.file is not None:
             self.strands.close(lane.file)
@@ -223,17 +244,14 @@ class _Writer:
 
     def _end(self, lane: _Lane) -> None:
         """Queue all that a lane has and end its file."""
-        if lane.row_count:
-            self._submit(lane, self._take(lane))
+        self._submit_all(lane)
         if lane.file is not None and lane.previous is not None and not self._sort_keys:
             self.strands.level(lane.previous, lane.file)
         self._close(lane)
 
-    def _end_fullest(self, fullness: Callable[[_Lane], int]) -> None:
-        """Make room by ending an eighth of the lanes before their time."""
-        for lane in heapq.nlargest(len(self._lanes) // 8 + 1, self._lanes.values(), fullness):
-            self._end(lane)
-            del self._lanes[lane.values]
+    def _fullest(self, fullness: Callable[[_Lane], int]) -> list[_Lane]:
+        """The eighth of the lanes that it makes most room to be rid of."""
+        return heapq.nlargest(len(self._lanes) // 8 + 1, self._lanes.values(), fullness)
 
     # ----------------------------------------------------------------------- storing
 
@@ -251,7 +269,10 @@ class _Writer:
         self._encoding = choose_encoding(rows, rows.num_rows)
         encoder = self._begin()
         encoder.add(rows)
-        return self._store(encoder, OpenFile(names.data_file(env.new_id()), lane.values))
+        action = self._store(encoder, OpenFile(names.data_file(env.new_id()), lane.values))
+        if self._on_progress is not None:
+            self._on_progress(rows.num_rows)
+        return action
 
 
 def _sort_keys(sort_order: tuple[SortField, ...], schema: Schema) -> list[SortKey]:

@@ -1,34 +1,32 @@
-"""Where a query names tables, and at which version: found in the text, changed in the text, nothing else touched.
+"""Where a query names tables, and at which version: found among DuckDB's own tokens, wherever a table may stand.
 
-DuckDB's grammar has `t AS x AT (VERSION => 3)` and nothing beyond, and its binder refuses even that for ordinary tables. Other
-lakes taught people more spellings. So every time-travelling reference is found among the tokens, in any of these forms,
-wherever a table may stand, and becomes an ordinary name with an alias:
+DuckDB's grammar has `t AS x AT (VERSION => 3)` and nothing beyond, and its binder refuses even that for ordinary
+tables. Other lakes taught people more spellings. All of these are understood, and mean the same wherever they stand:
 
-    orders AT (VERSION => 3)            orders@… AS orders
+    orders AT (VERSION => 3)
     orders AS o AT (TIMESTAMP => now() - INTERVAL 1 DAY)
-    sales.orders AT (VERSION => $v) o   alias after
-    orders VERSION AS OF 3              Spark, Delta
+    sales.orders AT (VERSION => $v) o       alias after
+    orders VERSION AS OF 3                  Spark, Delta
     orders FOR TIMESTAMP AS OF '2026-11-01' AS o
-    orders FOR SYSTEM_TIME AS OF …      SQL:2011
+    orders FOR SYSTEM_TIME AS OF …          SQL:2011
 
-Strings, comments and quoted names are tokens of their own, so nothing inside them is ever taken for a reference.
+A table may stand after FROM and JOIN, after a comma between tables, in parentheses where a table may stand, and after
+TABLE, DESCRIBE, SUMMARIZE, SHOW, PIVOT, UNPIVOT and COPY. Strings, comments and quoted names are tokens of their own,
+so nothing inside them is taken for a reference.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from sqlglot import tokenize
-from sqlglot.errors import TokenError
-from sqlglot.tokens import Token, TokenType
-
-from tablelog.engines.duckdb_text import quote
+from tablelog.engines.duckdb_tokens import Kind, Token, tokens_of
 from tablelog.errors import InvalidError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterator, Sequence
 
 
 class Unit(StrEnum):
@@ -40,19 +38,44 @@ class Unit(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reference:
-    """One table in a query, and the stretch of text that is to be replaced."""
+class Clause:
+    """A time-travel clause, and the stretch of text that it takes."""
 
     start: int
     end: int
-    """Half-open range of characters."""
+    unit: Unit
+    expression: str
+    """SQL of the version, moment or tag."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """One place in a query where a table's name stands."""
+
+    start: int
+    end: int
+    """The stretch of text that the name takes."""
     parts: tuple[str, ...]
     """The name, unquoted: `("sales", "orders")`."""
-    alias: str | None
-    """As the text has it, quotes and column list included; None if there is none."""
-    unit: Unit | None = None
-    expression: str = ""
-    """SQL of the version, moment or tag."""
+    alias: str | None = None
+    """What the query calls it instead, unquoted."""
+    alone: bool = False
+    """Whether it stands where no alias is allowed."""
+    clause: Clause | None = None
+
+    @property
+    def visible_name(self) -> str:
+        """By what name, in lower case, columns may call it."""
+        return (self.alias or self.parts[-1]).casefold()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnReference:
+    """The `sales.orders` of `sales.orders.id` or `sales.orders.*`."""
+
+    start: int
+    end: int
+    parts: tuple[str, ...]
 
 
 _UNITS: Final = {
@@ -62,253 +85,255 @@ _UNITS: Final = {
     "SYSTEM_TIME": Unit.TIMESTAMP,
     "TAG": Unit.TAG,
 }
-_BEFORE_TABLE: Final = frozenset(
-    "FROM JOIN USING UPDATE INTO TABLE DESCRIBE DESC SUMMARIZE PIVOT UNPIVOT LATERAL SHOW ONLY AS ON".split()
+_ARROWS: Final = frozenset(("=>", ":="))
+_ALONE: Final = frozenset(("TABLE", "DESCRIBE", "SUMMARIZE", "SHOW"))
+"""Words before a table that has no alias."""
+_ALONE_AT_THE_BEGINNING: Final = frozenset(("DESC", "COPY"))
+"""The same, but only where a statement begins."""
+_BEFORE_TABLES: Final = frozenset(("JOIN", "PIVOT", "UNPIVOT", "PIVOT_WIDER", "PIVOT_LONGER", *_ALONE))
+_AFTER_TABLES: Final = frozenset(
+    (
+        *("SELECT", "WHERE", "GROUP", "HAVING", "WINDOW", "QUALIFY", "ORDER", "LIMIT", "OFFSET"),
+        *("UNION", "EXCEPT", "INTERSECT", "VALUES", "WITH", "RETURNING"),
+    )
 )
-"""Words that may stand before a table's name and are no part of it."""
-_AFTER_TABLE: Final = frozenset("POSITIONAL AT VERSION FOR".split())
-"""Words that may follow a table, that the tokenizer takes for names, and that are no alias."""
-_NAMES: Final = frozenset((TokenType.VAR, TokenType.IDENTIFIER))
+"""Words after which a comma is no longer one between tables."""
+_FUNCTIONS_WITH_FROM: Final = frozenset(("EXTRACT", "SUBSTRING", "TRIM", "OVERLAY"))
 _INTERVAL_UNITS: Final = frozenset(
-    f"{unit}{plural}" for unit in "YEAR MONTH WEEK DAY HOUR MINUTE SECOND MILLISECOND MICROSECOND".split() for plural in ("", "S")
+    f"{unit}{plural}"
+    for unit in ["YEAR", "QUARTER", "MONTH", "WEEK", "DAY", "HOUR", "MINUTE", "SECOND", "MILLISECOND", "MICROSECOND"]
+    for plural in ("", "S")
 )
 
 
-def tokens_of(text: str) -> list[Token]:
-    """The tokens of a query; none if it cannot even be cut into tokens, which DuckDB will then explain."""
-    try:
-        return list(tokenize(text, read="duckdb"))
-    except TokenError:
-        return []
+def references(text: str, reserved: frozenset[str]) -> list[Reference]:
+    """Every place where a table's name stands, in the order of the text.
 
-
-def time_travels(text: str) -> list[Reference]:
-    """Every reference with a time-travel clause, in the order of the text.
+    `reserved` are the words, in upper case, that are no names unless they are quoted.
 
     Raises:
-        InvalidError: a clause that stands after no table, or has no value.
+        InvalidError: a time-travel clause that stands after no table, or makes no sense.
 
     """
-    reader = _Reader(text, tokens_of(text))
-    found: list[Reference] = []
-    position = 0
-    while position < len(reader.tokens):
-        clause = reader.clause(position)
-        if clause is None:
-            position += 1
-        else:
-            found.append(reader.reference(clause))
-            position = clause.end
+    reader = _Reader(text, tokens_of(text), reserved)
+    found = list(reader.references())
+    taken = {reference.clause.start for reference in found if reference.clause is not None}
+    for place, token in enumerate(reader.tokens):
+        if reader.opens_at_clause(place) and token.start not in taken:
+            raise reader.error(place, "does not follow the name of a table")
     return found
 
 
-def qualified(text: str, is_table: Callable[[tuple[str, ...]], bool]) -> list[Reference]:
-    """References by a dotted name that is a table's, where a table is expected, in the order of the text."""
-    reader = _Reader(text, tokens_of(text))
-    tokens = reader.tokens
-    found: list[Reference] = []
-    depths = _from_depths(tokens)
-    for position in range(len(tokens) - 2):
-        if tokens[position + 1].token_type is not TokenType.DOT or not reader.is_name(position + 2):
-            continue
-        parts = (tokens[position].text, tokens[position + 2].text)
-        longer = position + 3 < len(tokens) and tokens[position + 3].token_type is TokenType.DOT
-        if longer or not is_table(parts) or not _expects_table(tokens, position, depths):
-            continue
-        start, end = tokens[position].start, tokens[position + 2].end + 1
-        after = position + 3
-        aliased = after < len(tokens) and (
-            tokens[after].token_type is TokenType.ALIAS
-            or (tokens[after].token_type in _NAMES and tokens[after].text.upper() not in _AFTER_TABLE)
-        )
-        found.append(Reference(start=start, end=end, parts=parts, alias="" if aliased else None))
-    return found
+def column_references(text: str) -> list[ColumnReference]:
+    """Every `a.b` that has a third part after it and none before it, in the order of the text."""
+    tokens = tokens_of(text)
+    words = [token.word for token in tokens] + [""] * 5
+    return [
+        ColumnReference(start=token.start, end=tokens[place + 2].end, parts=(token.name, tokens[place + 2].name))
+        for place, token in enumerate(tokens)
+        if words[place + 1] == words[place + 3] == "." and (place == 0 or words[place - 1] != ".")
+        if token.kind in {Kind.WORD, Kind.NAME} and tokens[place + 2].kind in {Kind.WORD, Kind.NAME}
+    ]
 
 
-def replace(text: str, references: Iterable[Reference], name_of: Callable[[Reference], str]) -> str:
-    """The text with each reference replaced by a name, under the alias that it had or would have had."""
-    for reference in sorted(references, key=lambda each: -each.start):
-        alias = quote(reference.parts[-1]) if reference.alias is None else reference.alias
-        name = quote(name_of(reference)) + (f" AS {alias}" if alias else "")
-        text = text[: reference.start] + name + text[reference.end :]
-    return text
+def named_in_strings(text: str) -> list[str]:
+    """Words in strings of a text that uses `query` or `query_table`, which take names and queries as strings."""
+    tokens = tokens_of(text)
+    words = [token.word for token in tokens]
+    calls = any(pair in {("QUERY", "("), ("QUERY_TABLE", "(")} for pair in pairwise(words))
+    strings = [token.text.strip("'") for token in tokens if calls and token.kind is Kind.STRING]
+    return [token.name for string in strings for token in tokens_of(string) if token.kind in {Kind.WORD, Kind.NAME}]
 
 
-@dataclass(frozen=True, slots=True)
-class _Clause:
-    """Tokens [begin, end) of a time-travel clause."""
+@dataclass(slots=True)
+class _Level:
+    """What is known between a pair of parentheses."""
 
-    begin: int
-    end: int
-    unit: Unit
-    expression: str
+    expects: bool = False
+    """Whether a table comes next."""
+    among_tables: bool = False
+    """Whether a comma means that another table comes."""
+    alone: bool = False
+    """Whether the table that comes can have no alias."""
+    function: str = ""
+    """The word before the opening parenthesis."""
 
 
+@dataclass(slots=True)
 class _Reader:
-    def __init__(self, text: str, tokens: list[Token]) -> None:
-        self.text = text
-        self.tokens = tokens
+    text: str
+    tokens: Sequence[Token]
+    reserved: frozenset[str]
+    levels: list[_Level] = field(default_factory=lambda: [_Level()])
 
-    def word(self, position: int) -> str:
-        """The token as an upper-case word; empty for what is quoted or not there."""
-        if not 0 <= position < len(self.tokens):
-            return ""
-        token = self.tokens[position]
-        return "" if token.token_type in {TokenType.IDENTIFIER, TokenType.STRING} else token.text.upper()
+    def references(self) -> Iterator[Reference]:
+        place = 0
+        while place < len(self.tokens):
+            if self.levels[-1].expects and self.is_name(place) and self.word(place) not in _AFTER_TABLES:
+                reference, place = self.reference(place)
+                if reference is not None:
+                    yield reference
+            else:
+                self.step(place)
+                place += 1
 
-    def is_name(self, position: int) -> bool:
-        """Whether the token can be part of a table's name."""
-        if not 0 <= position < len(self.tokens):
-            return False
-        token = self.tokens[position]
-        if token.token_type in _NAMES:
-            return token.token_type is TokenType.IDENTIFIER or token.text.upper() not in _BEFORE_TABLE
-        return token.text.isidentifier() and token.text.upper() not in _BEFORE_TABLE and token.token_type not in {
-            TokenType.STRING,
-            TokenType.HEREDOC_STRING,
-        }
+    def step(self, place: int) -> None:
+        """Take one token that is no table's name into account."""
+        level, word = self.levels[-1], self.word(place)
+        expected, level.expects, level.alone = level.expects, False, False
+        match word:
+            case "(":
+                function = "" if expected else self.word(place - 1)
+                self.levels.append(_Level(expects=expected, among_tables=expected, function=function))
+            case ")" | ";":
+                self.levels[-1:] = [] if word == ")" and len(self.levels) > 1 else [_Level()]
+            case ",":
+                level.expects = level.among_tables
+            case "LATERAL":
+                level.expects = expected
+            case "FROM":
+                if self.word(place - 1) != "DISTINCT" and level.function not in _FUNCTIONS_WITH_FROM:
+                    level.expects = level.among_tables = True
+            case _ if word in _BEFORE_TABLES or (word in _ALONE_AT_THE_BEGINNING and self.begins(place)):
+                level.expects = True
+                level.alone = word in _ALONE or word in _ALONE_AT_THE_BEGINNING
+            case _ if word in _AFTER_TABLES and not (word == "WITH" and self.word(place + 1) == "ORDINALITY"):
+                level.among_tables = False
+                level.function = ""
 
-    def slice(self, begin: int, end: int) -> str:
-        return self.text[self.tokens[begin].start : self.tokens[end - 1].end + 1] if begin < end else ""
+    def begins(self, place: int) -> bool:
+        return place == 0 or self.word(place - 1) in {"(", ";", "EXPLAIN", "ANALYZE"}
 
-    def clause(self, position: int) -> _Clause | None:
-        """The time-travel clause that begins at a token, if one does."""
-        word = self.word(position)
-        if word == "AT" and self.word(position + 1) == "(" and self.word(position + 2) in _UNITS:
-            if self.word(position + 3) not in {"=>", ":="}:
-                return None
-            close = self.closing(position + 1)
-            expression = self.slice(position + 4, close)
-            unit = _UNITS[self.word(position + 2)]
-            return self.checked(_Clause(position, close + 1, unit, expression))
-        begin = position
-        if word == "FOR":
-            position += 1
-        if self.word(position) in _UNITS and self.word(position + 1) == "AS" and self.word(position + 2) == "OF":
-            end = self.expression_end(position + 3)
-            unit = _UNITS[self.word(position)]
-            return self.checked(_Clause(begin, end, unit, self.slice(position + 3, end)))
-        return None
+    def reference(self, place: int) -> tuple[Reference | None, int]:
+        """The table whose name begins at a token, None if it is a function, and the token after what belongs to it."""
+        level = self.levels[-1]
+        level.expects = False
+        alias: str | None = None
+        if self.word(place + 1) == ":":  # FROM alias: table
+            alias, place = self.tokens[place].name, place + 2
+            if not self.is_name(place):
+                level.expects = True
+                return None, place
+        last = place
+        while self.word(last + 1) == "." and self.is_part(last + 2):
+            last += 2
+        clause, after = self.clause(last + 1)
+        if self.word(after) == "(":
+            return None, after
+        alias_place, end = self.alias(after)
+        if clause is None:
+            clause, end = self.clause(end)
+        name = self.tokens[place : last + 1 : 2]
+        reference = Reference(
+            start=name[0].start,
+            end=name[-1].end,
+            parts=tuple(token.name for token in name),
+            alias=alias if alias_place is None else self.tokens[alias_place].name,
+            alone=level.alone,
+            clause=clause,
+        )
+        return reference, end
 
-    def checked(self, clause: _Clause) -> _Clause:
-        if not clause.expression:
-            raise self.error(clause.begin, "has no value")
-        return clause
+    def alias(self, place: int) -> tuple[int | None, int]:
+        """The token that is the alias at a place, None for none, and the token after it and its list of columns."""
+        begin = place + (self.word(place) == "AS")
+        if begin == len(self.tokens) or (begin == place and (not self.is_name(place) or self.clause_unit(place))):
+            return None, place
+        end = begin + 1
+        return begin, self.closing(end) + 1 if self.word(end) == "(" else end
 
-    def closing(self, position: int) -> int:
-        """The token that closes the parenthesis at a token."""
-        depth = 0
-        for end in range(position, len(self.tokens)):
-            depth += {TokenType.L_PAREN: 1, TokenType.R_PAREN: -1}.get(self.tokens[end].token_type, 0)
-            if depth == 0:
-                return end
-        raise self.error(position, "has a parenthesis that is never closed")
+    # ------------------------------------------------------------------ clauses
 
-    def opening(self, position: int) -> int:
-        """The token that opened the parenthesis which closes at a token."""
-        depth = 0
-        for begin in range(position, -1, -1):
-            depth += {TokenType.R_PAREN: 1, TokenType.L_PAREN: -1}.get(self.tokens[begin].token_type, 0)
-            if depth == 0:
-                return begin
-        raise self.error(position, "closes a parenthesis that was never opened")
+    def clause(self, place: int) -> tuple[Clause | None, int]:
+        """The time-travel clause at a token, if there is one, and the token after it."""
+        unit = self.clause_unit(place)
+        if unit is None:
+            return None, place
+        if self.word(place) == "AT":
+            begin, after = place + 4, self.closing(place + 1) + 1
+            end = after - 1
+        else:
+            begin = place + 3 + (self.word(place) == "FOR")
+            end = after = min(self.expression_end(begin), len(self.tokens))
+        if begin >= end:
+            raise self.error(place, "has no value")
+        expression = self.text[self.tokens[begin].start : self.tokens[end - 1].end]
+        start, stop = self.tokens[place].start, self.tokens[after - 1].end
+        return Clause(start=start, end=stop, unit=unit, expression=expression), after
 
-    def expression_end(self, position: int) -> int:
-        """Where the value after AS OF ends: one operand, or several with plus and minus between them."""
-        end = self.operand_end(position)
+    def clause_unit(self, place: int) -> Unit | None:
+        """What the time-travel clause that begins at a token counts in; None if none begins there."""
+        if self.word(place) == "AT" and self.word(place + 1) == "(":
+            unit = _UNITS.get(self.word(place + 2))
+            if unit is None or self.word(place + 3) not in _ARROWS:
+                raise self.error(place, "is none; write AT (VERSION => 3) or AT (TIMESTAMP => '2026-11-01 09:00')")
+            return unit
+        place += self.word(place) == "FOR"
+        return _UNITS.get(self.word(place)) if self.word(place + 1) == "AS" and self.word(place + 2) == "OF" else None
+
+    def opens_at_clause(self, place: int) -> bool:
+        words = [self.word(place + ahead) for ahead in range(4)]
+        return words[:2] == ["AT", "("] and words[2] in _UNITS and words[3] in _ARROWS
+
+    def expression_end(self, place: int) -> int:
+        """The token after the value of AS OF: one operand, or several with plus and minus between them."""
+        end = self.operand_end(place)
         while self.word(end) in {"+", "-"}:
             end = self.operand_end(end + 1)
         return end
 
-    def operand_end(self, position: int) -> int:
-        end = position
-        if self.word(end) == "-":
-            end += 1
+    def operand_end(self, place: int) -> int:
+        end = place + (self.word(place) == "-")
         if self.word(end) == "(":
             end = self.closing(end) + 1
-        elif self.word(end) in {"$", ":"}:
+        elif self.word(end) == "$":
             end += 2
         elif self.word(end) == "INTERVAL":
             end = self.operand_end(end + 1)
             end += self.word(end) in _INTERVAL_UNITS
+        elif self.word(end) == "?":
+            end += 1
+            follows = end < len(self.tokens) and self.tokens[end].start == self.tokens[end - 1].end
+            end += follows and self.tokens[end].kind is Kind.NUMBER
         else:
             end += 1
             if self.word(end) == "(":
                 end = self.closing(end) + 1
-            elif end < len(self.tokens) and self.tokens[end].token_type is TokenType.STRING:
+            elif self.kind(end) is Kind.STRING:
                 end += 1  # DATE '2026-11-01'
         while self.word(end) == "::":
             end += 2
             if self.word(end) == "(":
                 end = self.closing(end) + 1
-        return min(end, len(self.tokens))
+        return end
 
-    def reference(self, clause: _Clause) -> Reference:
-        """The table that a clause belongs to, with the alias before or after it."""
-        last = clause.begin - 1
-        columns = ""
-        if self.word(last) == ")":
-            opening = self.opening(last)
-            columns, last = self.slice(opening, last + 1), opening - 1
-        alias: str | None = None
-        if self.word(last - 1) == "AS" and self.is_name(last):
-            alias, last = self.slice(last, last + 1) + columns, last - 2
-        elif self.is_name(last) and self.is_name(last - 1):
-            alias, last = self.slice(last, last + 1) + columns, last - 1
-        first = last
-        if not self.is_name(first):
-            raise self.error(clause.begin, "does not follow a table")
-        while self.word(first - 1) == "." and self.is_name(first - 2):
-            first -= 2
-        end = clause.end
-        if alias is None:
-            alias, end = self.alias_after(end)
-        return Reference(
-            start=self.tokens[first].start,
-            end=self.tokens[end - 1].end + 1,
-            parts=tuple(self.tokens[position].text for position in range(first, last + 1, 2)),
-            alias=alias,
-            unit=clause.unit,
-            expression=clause.expression,
-        )
+    # ------------------------------------------------------------------ tokens
 
-    def alias_after(self, position: int) -> tuple[str | None, int]:
-        if self.word(position) == "AS" and self.is_name(position + 1):
-            return self.slice(position + 1, position + 2), position + 2
-        named = position < len(self.tokens) and self.tokens[position].token_type in _NAMES
-        if named and self.word(position) not in _AFTER_TABLE:
-            return self.slice(position, position + 1), position + 1
-        return None, position
+    def word(self, place: int) -> str:
+        """The word or mark at a place; empty for anything else, and outside the text."""
+        return self.tokens[place].word if 0 <= place < len(self.tokens) else ""
 
-    def error(self, position: int, what: str) -> InvalidError:
-        start = self.tokens[position].start
+    def kind(self, place: int) -> Kind | None:
+        return self.tokens[place].kind if 0 <= place < len(self.tokens) else None
+
+    def is_name(self, place: int) -> bool:
+        """Whether a token can be a table's name, or its first part, or an alias."""
+        kind = self.kind(place)
+        return kind is Kind.NAME or (kind is Kind.WORD and self.word(place) not in self.reserved)
+
+    def is_part(self, place: int) -> bool:
+        """Whether a token can come after a dot."""
+        return self.kind(place) in {Kind.NAME, Kind.WORD}
+
+    def closing(self, place: int) -> int:
+        """The token that closes the parenthesis at a token."""
+        depth = 0
+        for end in range(place, len(self.tokens)):
+            depth += {"(": 1, ")": -1}.get(self.word(end), 0)
+            if depth == 0:
+                return end
+        raise self.error(place, "has a parenthesis that is never closed")
+
+    def error(self, place: int, what: str) -> InvalidError:
+        start = self.tokens[place].start
         return InvalidError(f"the time travel at {self.text[start : start + 40]!r} {what}")
-
-
-def _from_depths(tokens: list[Token]) -> list[bool]:
-    """For every token whether a comma there stands between tables: inside a FROM clause, at its own depth."""
-    inside: list[bool] = []
-    stack = [False]
-    for token in tokens:
-        word = token.text.upper() if token.token_type is not TokenType.IDENTIFIER else ""
-        if token.token_type is TokenType.L_PAREN:
-            stack.append(False)
-        elif token.token_type is TokenType.R_PAREN and len(stack) > 1:
-            stack.pop()
-        elif word == "FROM":
-            stack[-1] = True
-        elif word in {"SELECT", "WHERE", "GROUP", "ORDER", "HAVING", "LIMIT", "WINDOW", "QUALIFY", "UNION", "ON", "SET"}:
-            stack[-1] = False
-        inside.append(stack[-1])
-    return inside
-
-
-def _expects_table(tokens: list[Token], position: int, depths: list[bool]) -> bool:
-    if position == 0:
-        return False
-    before = tokens[position - 1]
-    if before.token_type is TokenType.COMMA:
-        return depths[position - 1]
-    if before.token_type is TokenType.L_PAREN:  # FROM (sales.orders JOIN …)
-        return position > 1 and tokens[position - 2].text.upper() in {"FROM", "JOIN"}
-    return before.token_type is not TokenType.IDENTIFIER and before.text.upper() in _BEFORE_TABLE - {"AS", "ON", "USING"}

@@ -26,6 +26,7 @@ from tablelog.parquet import encoder, writer
 from tablelog.parquet.arrow import FIELD_ID, arrow_schema
 from tablelog.parquet.columns import fields_from_user_schema
 from tablelog.parquet.encoding import choose_encoding
+from tablelog.parquet.strands import thread_count
 from tablelog.parquet.writer import write_files
 
 if TYPE_CHECKING:
@@ -91,10 +92,10 @@ def write(
 
 @pytest.fixture
 def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Chunks of about 32 KiB, of which 256 KiB may be waiting, so that little data goes the way of much."""
+    """Chunks of about 32 KiB, of which few may be waiting, so that little data goes the way of much."""
     monkeypatch.setattr(writer, "GROUP_BYTES", 32 * 1024)
     monkeypatch.setattr(encoder, "GROUP_ROWS_MIN", 100)
-    monkeypatch.setattr(writer, "WAITING_BYTES_MAX", 256 * 1024)
+    monkeypatch.setattr(writer, "WAITING_BYTES_PER_THREAD", 256 * 1024 // max(thread_count(), 2))
 
 
 def test_what_is_written_says_truly_what_it_is() -> None:
@@ -115,9 +116,10 @@ def test_no_rows_make_no_file() -> None:
 
 
 def test_a_small_write_needs_no_thread() -> None:
-    folder = Folder()
-    write([rows(0, 100), rows(100, 100)], folder)
+    folder, progress = Folder(), list[int]()
+    write([rows(0, 100), rows(100, 100)], folder, on_progress=progress.append)
     assert folder.threads == {threading.current_thread().name}
+    assert progress == [200]
 
 
 def test_files_come_in_the_order_of_the_rows_and_are_of_the_size_that_was_asked_for() -> None:
@@ -214,6 +216,30 @@ def test_the_last_two_files_share_what_is_left_while_nobody_has_begun_it(monkeyp
     assert 0.6 < files[-1].size_bytes / files[-2].size_bytes < 1.7
 
 
+@pytest.mark.parametrize(("threads", "file_count"), [(2, 4), (3, 3)])
+def test_the_last_file_is_halved_if_a_thread_would_be_idle_otherwise(
+    monkeypatch: pytest.MonkeyPatch, threads: int, file_count: int
+) -> None:
+    monkeypatch.setattr(writer, "GROUP_BYTES", MIB // 2)
+    monkeypatch.setattr(encoder, "GROUP_ROWS_MIN", 100)
+    monkeypatch.setattr("tablelog.parquet.strands.thread_count", lambda: threads)
+    folder, fed = Folder(), threading.Event()
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for start in range(0, 360_000, 10_000):
+            yield rows(start, 10_000)
+        fed.set()
+
+    def slow_put(path: str, data: memoryview) -> None:
+        assert fed.wait(30)
+        time.sleep(0.1)
+        folder.put(path, data)
+
+    files = write(batches(), folder, target=2 * MIB, put=slow_put)
+    assert folder.read_all(files)["n"].to_pylist() == list(range(360_000))
+    assert len(files) == file_count
+
+
 @pytest.mark.usefixtures("small_groups")
 @pytest.mark.parametrize("partitions", [(), ("bucket(20, n)",)])
 def test_the_feeder_waits_when_too_much_is_waiting(partitions: tuple[str, ...]) -> None:
@@ -262,7 +288,7 @@ def test_many_small_batches_cost_little_more_than_their_rows() -> None:
 
 @pytest.mark.usefixtures("small_groups")
 def test_files_that_are_open_too_long_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "ENCODED_BYTES_MAX", 1 * MIB)
+    monkeypatch.setattr(writer, "OPEN_BYTES_MAX", 1 * MIB)
     folder = Folder()
     batches = (rows(start, 10_000) for start in range(0, 200_000, 10_000))
     files = write(batches, folder, partitioning=parse_partitioning(["k"], SCHEMA))
@@ -346,7 +372,7 @@ def everything(count: int) -> pa.RecordBatch:
     def column(field: pa.Field[Any]) -> pa.Array[Any]:
         return pa.array([None if dice.random() < 0.1 else value(field.type) for _ in range(count)], field.type)
 
-    def value(type_: Any) -> Any:  # noqa: PLR0911 - one per kind
+    def value(type_: Any) -> Any:
         if pa.types.is_list(type_):
             return [value(type_.value_type) for _ in range(dice.randrange(3))]
         if pa.types.is_map(type_):

@@ -1,0 +1,1 @@
+"""The table layer as its users meet it: each file is one area, each name one claim."""
