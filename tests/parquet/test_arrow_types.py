@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tablelog.errors import InvalidError
@@ -65,6 +65,7 @@ def nested(inner: st.SearchStrategy[DataType]) -> st.SearchStrategy[DataType]:
 types = st.recursive(flat_types, nested, max_leaves=5)
 
 
+@settings(deadline=None)
 @given(types, st.booleans())
 def test_every_type_comes_back_from_arrow_as_it_was(type_: DataType, nullable: bool) -> None:
     field = Field(name="x", type=type_, nullable=nullable)
@@ -230,6 +231,7 @@ def test_a_value_that_is_not_of_the_type_is_refused(value: object, type_: str) -
         physical_value(value, parse_type(type_))
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_scalar_goes_to_arrow_and_back(data: st.DataObject) -> None:
     type_ = data.draw(flat_types)

@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tablelog.errors import InvalidError
@@ -183,6 +183,7 @@ def test_a_conversion_that_could_change_something_is_refused(array: Any, type_: 
         conform({"a": array}, schema_of(a=type_))
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(-(2**63), 2**63 - 1) | st.none()),
     st.sampled_from(["int8", "uint16", "int32", "uint64", "double"]),
@@ -195,6 +196,7 @@ def test_integers_arrive_unchanged_or_not_at_all(values: list[int | None], type_
     assert [row["a"] for row in result] == values
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(allow_infinity=False, allow_nan=False)), st.integers(1, 38), st.integers(0, 10))
 def test_floats_in_decimals_read_back_as_the_same_floats(values: list[float], precision: int, scale: int) -> None:
     try:

@@ -12,7 +12,7 @@ from typing import Any
 import mmh3
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tablelog.errors import InvalidError
@@ -69,12 +69,14 @@ def test_hashes_are_those_published_in_the_specification(value: object, type_: s
         assert transform(value, type_, bucket(count)) == (digest & 0x7FFFFFFF) % count
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-(2**63), 2**63 - 1) | st.none(), min_size=1))
 def test_integers_hash_in_columns_as_they_do_one_by_one(values: list[int | None]) -> None:
     expected = [None if v is None else (mmh3.hash(struct.pack("<q", v)) & 0x7FFFFFFF) % 97 for v in values]
     assert partition_values(pa.array(values, pa.int64()), bucket(97)).to_pylist() == expected
 
 
+@settings(deadline=None)
 @given(st.lists(st.text() | st.none()), st.integers(1, 50))
 def test_text_hashes_as_utf8_and_truncates_by_character(values: list[str | None], parameter: int) -> None:
     array = pa.array(values, pa.string())
@@ -94,6 +96,7 @@ def fewest_bytes(number: int) -> bytes:
     raise AssertionError(number)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-(10**18) + 1, 10**18 - 1)), st.integers(1, 10**6))
 def test_decimals_hash_and_truncate_by_their_digits(unscaled: list[int], parameter: int) -> None:
     array = pa.array([D(each).scaleb(-4) for each in unscaled], pa.decimal128(18, 4))
@@ -129,6 +132,7 @@ def test_truncation_goes_down_to_whole_steps(value: object, type_: str, width: i
     assert transform(value, type_, truncate(width)) == expected
 
 
+@settings(deadline=None)
 @given(
     st.datetimes(dt.datetime(1700, 1, 1), dt.datetime(2250, 1, 1)),
     st.sampled_from(["timestamp[ms]", "timestamp[us]", "timestamp[ns]", "timestamp[us, Asia/Tokyo]", "date"]),
@@ -187,6 +191,7 @@ rows = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(
     st.lists(rows),
     st.lists(

@@ -1,0 +1,60 @@
+"""Tables of many small commits, grown side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from tests.bench.bench import turns
+from tests.bench.peers import started
+
+if TYPE_CHECKING:
+    from tests.bench.bench import Bench
+    from tests.bench.systems.base import Place
+    from tests.bench.systems.catalog import Spec
+
+SYSTEMS: Final = (
+    "tablelog",
+    "floor",
+    "floor-cached",
+    "deltalake",
+    "deltalake-handle",
+    "pyiceberg",
+    "lance",
+    "ducklake",
+    "ducklake-inline",
+)
+_TURN: Final = 10
+
+
+@dataclass(slots=True)
+class Grown:
+    """What came of it, by system."""
+
+    specs: list[Spec]
+    places: dict[str, Place]
+    wall_ms: dict[str, list[float]] = field(default_factory=dict)
+    cpu_ms: dict[str, list[float]] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+
+
+def grown(bench: Bench, commits: int) -> Grown:
+    """Tables of that many appends of a hundred rows each, ten at a time in turns; made once in a run."""
+    if commits not in bench.grown:
+        bench.grown[commits] = _grow(bench, commits)
+    return bench.grown[commits]
+
+
+def _grow(bench: Bench, commits: int) -> Grown:
+    specs = bench.specs(*SYSTEMS)
+    result = Grown(specs, {spec.name: bench.place(f"grown-{commits}", spec) for spec in specs})
+    with started((spec, result.places[spec.name]) for spec in specs) as peers:
+        for peer in peers:
+            peer.ask("create")
+        for turn in turns(commits, _TURN):
+            for peer in peers:
+                for wall_ms, cpu_ms in peer.ask("append", first=turn.start, count=len(turn)) or ():
+                    result.wall_ms.setdefault(peer.name, []).append(wall_ms)
+                    result.cpu_ms.setdefault(peer.name, []).append(cpu_ms)
+        result.errors = {peer.name: peer.error for peer in peers if peer.error is not None}
+    return result

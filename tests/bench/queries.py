@@ -1,0 +1,92 @@
+"""The questions, as SQL and as Polars, and a fingerprint of their answers so that all must give the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """One question about a table of `rows.SCHEMA`."""
+
+    kind: str
+    """`aggregate`, `group`, `range` (half-open, two ids) or `ids`."""
+    ids: tuple[int, ...] = ()
+
+    @property
+    def where(self) -> str | None:
+        """Its condition in SQL."""
+        match self.kind:
+            case "range":
+                return f"id >= {self.ids[0]} AND id < {self.ids[1]}"
+            case "ids":
+                return f"id IN ({', '.join(map(str, self.ids))})"
+            case _:
+                return None
+
+    def sql(self, table: str) -> str:
+        """The question about a table, or whatever else may stand after FROM."""
+        match self.kind:
+            case "aggregate":
+                columns = "count(*) AS n, sum(price) AS p, avg(weight) AS w, sum(quantity)::BIGINT AS q, max(id) AS i"
+                return f"SELECT {columns} FROM {table}"
+            case "group":
+                return f"SELECT country, count(*) AS n, avg(price) AS p FROM {table} GROUP BY country"
+            case _:
+                return f"SELECT * FROM {table} WHERE {self.where}"
+
+    def polars(self, frame: Any) -> pa.Table:
+        """The answer by way of a LazyFrame."""
+        import polars as pl  # noqa: PLC0415 - not every child has it
+
+        match self.kind:
+            case "aggregate":
+                price, weight, quantity = pl.col("price"), pl.col("weight"), pl.col("quantity")
+                whole = quantity.sum().cast(pl.Int64).alias("q")
+                frame = frame.select(
+                    pl.len().alias("n"),
+                    price.sum().alias("p"),
+                    weight.mean().alias("w"),
+                    whole,
+                    pl.max("id").alias("i"),
+                )
+            case "group":
+                frame = frame.group_by("country").agg(pl.len().alias("n"), pl.col("price").mean().alias("p"))
+            case "range":
+                frame = frame.filter(pl.col("id") >= self.ids[0], pl.col("id") < self.ids[1])
+            case _:
+                frame = frame.filter(pl.col("id").is_in(self.ids))
+        return frame.collect().to_arrow()
+
+
+def scan_queries(row_count: int) -> dict[str, Query]:
+    """The four questions of the scan workload."""
+    middle, step = row_count // 2 + 11, max(1, row_count // 200)
+    return {
+        "full aggregate": Query(kind="aggregate"),
+        "group by": Query(kind="group"),
+        "range of 1,000 ids": Query(kind="range", ids=(middle, middle + 1000)),
+        "200 scattered ids": Query(kind="ids", ids=tuple(range(step // 2, row_count, step))[:200]),
+    }
+
+
+def point(row_count: int) -> Query:
+    """One row from the middle."""
+    return Query(kind="ids", ids=(row_count // 2 + 17,))
+
+
+def fingerprint(answer: pa.Table) -> list[float]:
+    """Rows and sums of numeric columns, to eight digits: additions in another order differ in the last few."""
+    sums: Sequence[Any] = [
+        pc.sum(column).as_py()
+        for column in answer.columns
+        if pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
+    ]
+    return [answer.num_rows, *(float(f"{value or 0:.8g}") for value in sums)]

@@ -1,0 +1,94 @@
+"""tablelog: one lake with one table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+import tablelog as tl
+from tablelog.store import local_path
+from tests.bench.rows import SCHEMA
+from tests.bench.systems.engines import plain_duckdb, plain_polars
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.bench.queries import Query
+    from tests.bench.systems.base import Place, System, Way
+
+_NOTHING = pa.table({})
+
+
+class Tablelog:
+    def __init__(self, place: Place) -> None:
+        self._root = place.root
+        self._options: dict[str, Any] | None = None
+        if place.s3:
+            self._options = {
+                "endpoint_url": place.s3["endpoint"],
+                "key": place.s3["key"],
+                "secret": place.s3["secret"],
+                "region": place.s3["region"],
+            }
+        self._table: Any = None
+
+    def _connect(self) -> tl.Lake:
+        self._lake = tl.connect(self._root, storage_options=self._options)
+        return self._lake
+
+    def create(self) -> None:
+        self._table = self._connect().create_table("t", SCHEMA)
+
+    def append(self, rows: pa.Table) -> None:
+        self._table.append(rows)
+
+    def write(self, rows: pa.Table | pa.RecordBatchReader) -> None:
+        self._table = self._connect().create_table("t", rows)
+
+    def open(self) -> None:
+        self._table = self._connect().table("t")
+        self._snapshot = self._table.snapshot()
+
+    def version(self) -> int:
+        return self._snapshot.version
+
+    def file_count(self) -> int:
+        return len(self._snapshot.files)
+
+    def row_count(self) -> int:
+        return self._snapshot.row_count
+
+    def row_count_at(self, commits: int) -> int:
+        return self._table.at(version=commits).row_count
+
+    def ways(self) -> Mapping[str, Way]:
+        lake, table = self._lake, self._table
+        every = [str(local_path(self._snapshot.store, file.path)) for file in self._snapshot.files]
+        needed: dict[str, list[str]] = {}
+
+        def needed_for(query: Query) -> list[str]:
+            where = query.where or "true"
+            if where not in needed:
+                files = self._snapshot.scan(where=where).files
+                needed[where] = [str(local_path(self._snapshot.store, file.path)) for file in files]
+            return needed[where]
+
+        def explain(query: Query) -> pa.Table:
+            lake.explain(query.sql("t"))
+            return _NOTHING
+
+        return {
+            "sql": lambda query: lake.sql(query.sql("t")).to_arrow_table(),
+            "lazy": lambda query: query.polars(table.lazy()),
+            "scan": lambda query: table.scan(where=query.where).to_arrow(),
+            "explain": explain,
+            "DuckDB, all files": plain_duckdb(lambda _: every),
+            "Polars, all files": plain_polars(lambda _: every),
+            "DuckDB, files needed": plain_duckdb(needed_for),
+            "Polars, files needed": plain_polars(needed_for),
+        }
+
+
+def make(place: Place) -> System:
+    return Tablelog(place)
