@@ -159,7 +159,8 @@ class Alter:
         null_count = sum(batch.column(0).null_count for batch in read_plan(suspects, self._store))
         if null_count:
             raise InvalidError(
-                f"column {field.name!r} has {null_count:,} nulls and cannot become not null; delete or fill those rows first"
+                f"column {field.name!r} has {null_count:,} nulls and cannot become not null; "
+                f"delete or fill those rows first"
             )
 
     def _refuse_failing(self, state: TableState, name: str, expression: str) -> None:

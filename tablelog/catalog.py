@@ -1,12 +1,12 @@
 """The names of a lake's tables: a log of its own, by the same protocol as a table's.
 
     _catalog/00000000000000000000.json     {"lake": {"id": …, "format_version": 1}}
-    _catalog/00000000000000000001.json     {"create_table": {"id": …, "name": ["sales", "orders"], "path": "sales/orders"}}
+    _catalog/00000000000000000001.json     {"create_table": {"id": …, "name": ["sales", "orders"], "path": …}}
 
-A table is known by its id; its name is only what the newest action says. So rename, drop and undrop are one small commit each and
-move nothing. A dropped table's folder stays where it is. Names are one or two parts, `orders` or
-`sales.orders`; a namespace exists because it was created or because a table is in it. Names that differ only by case are
-the same name, as in SQL.
+A table is known by its id; its name is only what the newest action says. So rename, drop and undrop are one small
+commit each and move nothing. A dropped table's folder stays where it is. Names are one or two parts, `orders` or
+`sales.orders`; a namespace exists because it was created or because a table is in it. Names that differ only by case
+are the same name, as in SQL.
 """
 
 from __future__ import annotations
@@ -96,7 +96,9 @@ class _CatalogHistory:
             try:
                 self._apply(kind, body, record.version)
             except (KeyError, TypeError, ValueError, AttributeError) as error:
-                raise CorruptionError(f"version {record.version} of the catalog: {kind} is not well formed: {error}") from error
+                raise CorruptionError(
+                    f"version {record.version} of the catalog: {kind} is not well formed: {error}"
+                ) from error
         self._head = head_of(record)
 
     def _apply(self, kind: str, body: Mapping[str, Any], version: int) -> None:
@@ -119,7 +121,9 @@ class _CatalogHistory:
                 entry = replace(self._entries[body["id"]], name=TableName(*body["name"]), dropped_version=None)
                 self._entries[entry.id] = entry
             case _:
-                raise InvalidError(f"the catalog has an action {kind!r} that this tablelog does not know; upgrade tablelog")
+                raise InvalidError(
+                    f"the catalog has an action {kind!r} that this tablelog does not know; upgrade tablelog"
+                )
 
     def state(self) -> CatalogState:
         assert self._head is not None
@@ -215,7 +219,9 @@ class Catalog:
                 raise NotFoundError(f"no namespace {name!r}; there are {', '.join(namespaces(state)) or 'none'}")
             inside = [entry.name for entry in state.tables() if entry.name.namespace == own]
             if inside:
-                raise InvalidError(f"namespace {own!r} still holds {len(inside)} tables, first {inside[0]}; drop them first")
+                raise InvalidError(
+                    f"namespace {own!r} still holds {len(inside)} tables, first {inside[0]}; drop them first"
+                )
             return {"drop_namespace": {"name": own}}
 
         self._commit(f"drop namespace {name}", plan, info)

@@ -204,9 +204,9 @@ class Lake:
     def sql(self, text: str, params: Parameters = None) -> duckdb.DuckDBPyRelation:
         """Ask in DuckDB's SQL; tables are those of the lake, and Python's data frames by their variables' names.
 
-        `orders AT (VERSION => 3)`, `AT (TIMESTAMP => '2026-11-01')`, `VERSION AS OF 3` and `TIMESTAMP AS OF …` stand anywhere
-        a table may. Files that the log rules out are not opened. Moments without a zone are UTC. The answer is an
-        ordinary relation: `.fetchall()`, `.pl()`, `.df()`, `.to_arrow_table()`, `.show()`.
+        `orders AT (VERSION => 3)`, `AT (TIMESTAMP => '2026-11-01')`, `VERSION AS OF 3` and `TIMESTAMP AS OF …` stand
+        anywhere a table may. Files that the log rules out are not opened. Moments without a zone are UTC. The answer
+        is an ordinary relation: `.fetchall()`, `.pl()`, `.df()`, `.to_arrow_table()`, `.show()`.
 
         Raises:
             InvalidError: the text is no query, or makes no sense.

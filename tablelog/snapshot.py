@@ -1,7 +1,7 @@
 """A table at one version, and scans of it: what people read with.
 
-A `Snapshot` never changes, whatever is committed after it. Reading one costs no request to the log; only files are read, and
-only those that the log cannot rule out.
+A `Snapshot` never changes, whatever is committed after it. Reading one costs no request to the log; only files are
+read, and only those that the log cannot rule out.
 """
 
 from __future__ import annotations

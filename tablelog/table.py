@@ -1,8 +1,8 @@
 """A table: the object people hold.
 
-A `Table` is live. Whatever asks it about rows or columns first looks whether there is a newer version, which costs one get
-that finds nothing; `Table.at` and `Table.snapshot` give a `Snapshot` that stays as it is. Every change is one commit, and
-every change that returns is durable.
+A `Table` is live. Whatever asks it about rows or columns first looks whether there is a newer version, which costs
+one get that finds nothing; `Table.at` and `Table.snapshot` give a `Snapshot` that stays as it is. Every change is one
+commit, and every change that returns is durable.
 """
 
 from __future__ import annotations
@@ -282,4 +282,3 @@ _HISTORY: Final[dict[str, pl.DataType]] = {
     "who": pl.String(),
     "info": pl.String(),
 }
-

@@ -52,7 +52,9 @@ Failure = TablelogError | typer.TyperException | duckdb.Error | pa.ArrowExceptio
 
 _OF_DUCKDB: Final = re.compile(r"[A-Z][\w ]* Error: ")
 """How DuckDB begins its messages. Those of a query that fails while it runs come through Arrow, even as an OSError."""
-_DAMAGED: Final = re.compile(r"No files found|magic bytes|Failed to read file|decompression failure|corrupt", re.IGNORECASE)
+_DAMAGED: Final = re.compile(
+    r"No files found|magic bytes|Failed to read file|decompression failure|corrupt", re.IGNORECASE
+)
 """What DuckDB says of a file that is gone or is not what was written."""
 _OURS: Final = re.compile(r"data/[0-9a-f-]{36}\.parquet")
 """The name of a table's file."""

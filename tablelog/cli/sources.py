@@ -140,7 +140,8 @@ class Files:
                 other = found.setdefault(own.name, field)
                 if str(other.type) != str(field.type):
                     raise InvalidError(
-                        f"column {own.name!r} is {field.type} in {source.path}, and {other.type} in a file before it; say "
+                        f"column {own.name!r} is {field.type} in {source.path}, and {other.type} in a file before it; "
+                        f"say "
                         f"what it shall be, for example --type {shlex.quote(f'{own.name}=string')}"
                     )
         for name in said.keys() - found.keys():

@@ -1,8 +1,9 @@
 """A scan as a Polars `LazyFrame` whose filters, columns and slice reach the log before a file is opened.
 
-Polars asks a resolver for a frame when a query is collected, and says which rows and columns it wants (`LazyFrameResolver`,
-public, called unstable by Polars). The answer is `scan_parquet` over the files that the log leaves, one scan
-per layout, with old names projected to new; Polars pushes everything further into those and applies the filters itself.
+Polars asks a resolver for a frame when a query is collected, and says which rows and columns it wants
+(`LazyFrameResolver`, public, called unstable by Polars). The answer is `scan_parquet` over the files that the log
+leaves, one scan per layout, with old names projected to new; Polars pushes everything further into those and applies
+the filters itself.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class _TableResolver(LazyFrameResolver):
         self._store = store
         self._fields = fields
 
-    def schema(self) -> Mapping[str, pl.DataType]:  # type: ignore[override]  # a Schema is the dict that is asked for
+    def schema(self) -> Mapping[str, pl.DataType]:
         return polars_schema(self._fields)
 
     def resolve_lazyframe(
@@ -92,7 +93,7 @@ class _QueryResolver(LazyFrameResolver):
         self._fields = fields
         self._run = run
 
-    def schema(self) -> Mapping[str, pl.DataType]:  # type: ignore[override]
+    def schema(self) -> Mapping[str, pl.DataType]:
         return polars_schema(self._fields)
 
     def resolve_lazyframe(
@@ -133,9 +134,7 @@ def _arrow_reader(plan: ScanPlan, store: ObjectStore) -> Callable[[list[str]], p
     return run
 
 
-def _scan_layout(
-    layout: Layout, store: ObjectStore, target: pl.Schema, schemas: Mapping[int, Schema]
-) -> pl.LazyFrame:
+def _scan_layout(layout: Layout, store: ObjectStore, target: pl.Schema, schemas: Mapping[int, Schema]) -> pl.LazyFrame:
     paths = [local_path(store, file.path) for file in layout.files]
     physical = [source.physical for source in layout.columns if source.physical is not None]
     as_written = _schema(_with_zones(field, _utc) for field in physical)
@@ -146,7 +145,7 @@ def _scan_layout(
         hive_partitioning=False,
         # Files of one layout agree on the wanted columns but may differ in others.
         extra_columns="ignore" if len(written) > 1 else "raise",
-        **({"schema": as_written} if len(written) > 1 else {}),
+        schema=as_written if len(written) > 1 else None,
     )
     # A select of nothing but defaults would have one row; with_columns has as many as the files.
     columns = frame.with_columns(_projection(source, as_written, target) for source in layout.columns)

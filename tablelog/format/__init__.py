@@ -1,1 +1,1 @@
-"""Values and their bytes: types, schemas, statistics, predicates, actions, commits, names. No I/O, standard library only."""
+"""Values and their bytes: types, schemas, statistics, predicates, actions, commits, names. No I/O."""

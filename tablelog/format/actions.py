@@ -121,15 +121,7 @@ class RemoveFile:
 
 
 Action = (
-    TableIdentity
-    | SetSchema
-    | SetPartitioning
-    | SetSortOrder
-    | SetKey
-    | SetProperty
-    | SetCheck
-    | AddFile
-    | RemoveFile
+    TableIdentity | SetSchema | SetPartitioning | SetSortOrder | SetKey | SetProperty | SetCheck | AddFile | RemoveFile
 )
 
 
@@ -201,7 +193,7 @@ class ActionReader:
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise CorruptionError(f"the action {kind!r} is not well formed: {error}") from error
 
-    def _read(self, kind: str, body: Any) -> Action:  # noqa: C901, PLR0911 - one case per kind
+    def _read(self, kind: str, body: Any) -> Action:
         match kind:
             case "table":
                 identity = TableIdentity(id=member(str, body["id"]), format_version=count(body["format_version"]))
@@ -264,7 +256,9 @@ class ActionReader:
             return ()
         fields, types = self._partitionings[partitioning_id].fields, self._types[schema_id]
         return tuple(
-            None if value is None else decode_value(value, result_type(partition_field, types[partition_field.source_id]))
+            None
+            if value is None
+            else decode_value(value, result_type(partition_field, types[partition_field.source_id]))
             for value, partition_field in zip(encoded, fields, strict=True)
         )
 

@@ -6,10 +6,11 @@
     {"add":{…}}
     ],"checksum":"2c26…"}
 
-`checksum` is the SHA-256 of every byte before `,"checksum"`, always the last member and always written in exactly this form,
-so one flipped bit anywhere in the object is noticed. `parent` is the checksum of the commit before (null in commit 0), so a
-history cannot be rewritten in the middle either. `id` tells a writer its own commit from a stranger's. Readers accept
-any JSON white space inside; writers put one action on a line so that `cat` shows a readable log.
+`checksum` is the SHA-256 of every byte before `,"checksum"`, always the last member and always written in exactly
+this form, so one flipped bit anywhere in the object is noticed. `parent` is the checksum of the commit before (null
+in commit 0), so a history cannot be rewritten in the middle either. `id` tells a writer its own commit from a
+stranger's. Readers accept any JSON white space inside; writers put one action on a line so that `cat` shows a
+readable log.
 """
 
 from __future__ import annotations

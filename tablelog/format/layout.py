@@ -78,7 +78,7 @@ def group_by_layout(
 
 
 def is_unchanged(field: Field, written: Schema) -> bool:
-    """Whether what the log knows of a column in a file written under a schema holds for the column's type today as it is."""
+    """Whether what the log knows of a column in a file under a schema holds for the column's type of today."""
     physical = written.part(field.id)
     return physical is not None and physical.type == field.type and field.type is not Primitive.FLOAT32
 

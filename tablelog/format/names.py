@@ -69,7 +69,8 @@ def check_path(path: object) -> str:
 def folder(name: str) -> str:
     """A table's or namespace's name as one part of a path, cut after about 100 characters.
 
-    Letters, digits, `-` and `_` stay, the rest is escaped; a `_` in front too, because names with it are the format's own.
+    Letters, digits, `-` and `_` stay, the rest is escaped; a `_` in front too, because names with it are the format's
+    own.
 
     >>> folder("orders"), folder("år 2026/x")
     ('orders', '%C3%A5r%202026%2Fx')

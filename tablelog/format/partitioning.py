@@ -61,7 +61,7 @@ class Partitioning:
 
 
 UNPARTITIONED: Final = Partitioning(id=0, fields=())
-_TEXT: Final = re.compile(r'\s*(?P<name>\w+)\s*\(\s*(?P<arguments>.*?)\s*\)\s*$', re.DOTALL)
+_TEXT: Final = re.compile(r"\s*(?P<name>\w+)\s*\(\s*(?P<arguments>.*?)\s*\)\s*$", re.DOTALL)
 _PARAMETER_MAX: Final = 2**31 - 1
 
 
@@ -95,9 +95,7 @@ def _parse(text: str, schema: Schema) -> PartitionField:
         parameter = int(numbers["first"] or numbers["last"])
         arguments = numbers["column"] or numbers["other"]
     column = arguments[1:-1].replace('""', '"') if arguments.startswith('"') and arguments.endswith('"') else arguments
-    return _checked(
-        PartitionField(source_id=schema.field(column).id, transform=transform, parameter=parameter), schema
-    )
+    return _checked(PartitionField(source_id=schema.field(column).id, transform=transform, parameter=parameter), schema)
 
 
 def check_applies(partitioning: Partitioning, schema: Schema) -> None:
@@ -123,7 +121,9 @@ def _checked(field: PartitionField, schema: Schema) -> PartitionField:
     if not _applies(field.transform, source.type):
         raise InvalidError(f"{field.transform} cannot partition the column {source.name!r} of type {source.type}")
     if field.parameter is not None and not 1 <= field.parameter <= _PARAMETER_MAX:
-        raise InvalidError(f"{field.transform} of {source.name!r} needs a number from 1 to {_PARAMETER_MAX}, not {field.parameter}")
+        raise InvalidError(
+            f"{field.transform} of {source.name!r} needs a number from 1 to {_PARAMETER_MAX}, not {field.parameter}"
+        )
     return field
 
 

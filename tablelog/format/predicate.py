@@ -1,11 +1,12 @@
 """Filters as values, and what a file's statistics say about them.
 
-A predicate is what could be understood of somebody's WHERE clause, in terms of field ids. What could not be understood is
-`UNKNOWN`, so a predicate never says less than the clause: a file is left out only if no row of it can be TRUE.
+A predicate is what could be understood of somebody's WHERE clause, in terms of field ids. What could not be
+understood is `UNKNOWN`, so a predicate never says less than the clause: a file is left out only if no row of it can
+be TRUE.
 
-SQL has three truth values, so a question to statistics has as answer the *set* of truth values that rows of the file may
-have. TRUE not in the set: skip the file. The set is {TRUE}: every row matches, and a delete can drop the file unread.
-Sets combine by Kleene's tables, which keeps NOT, AND and OR right with nulls for free.
+SQL has three truth values, so a question to statistics has as answer the *set* of truth values that rows of the file
+may have. TRUE not in the set: skip the file. The set is {TRUE}: every row matches, and a delete can drop the file
+unread. Sets combine by Kleene's tables, which keeps NOT, AND and OR right with nulls for free.
 
     x > 5   min 1 max 9, no nulls   {TRUE, FALSE}   read it
     x > 5   min 6 max 9, no nulls   {TRUE}          every row
@@ -158,9 +159,7 @@ def outcomes(predicate: Predicate, statistics_of: Callable[[int], FieldStatistic
     return _SETS[_outcomes(predicate, statistics_of, row_count)]
 
 
-def _outcomes(  # noqa: C901 - one case per kind of predicate
-    predicate: Predicate, statistics_of: Callable[[int], FieldStatistics], row_count: int
-) -> int:
+def _outcomes(predicate: Predicate, statistics_of: Callable[[int], FieldStatistics], row_count: int) -> int:
     match predicate:
         case Comparison(field_id=field_id, operator=operator, value=value):
             return _compare(statistics_of(field_id), operator, value, row_count)

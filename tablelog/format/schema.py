@@ -1,9 +1,9 @@
 """A table's columns at one time, how they may change, and their JSON.
 
-Every field has an id that is given once and never again, in the whole life of the table; names are labels on ids. That is
-why adding, renaming, dropping and widening a column touch no file: a reader looks for a column in an old file by
-its id and finds it under the name it had then, or not at all. A column that was dropped and added again under the same
-name has another id, so nothing of the old one shows.
+Every field has an id that is given once and never again, in the whole life of the table; names are labels on ids.
+That is why adding, renaming, dropping and widening a column touch no file: a reader looks for a column in an old file
+by its id and finds it under the name it had then, or not at all. A column that was dropped and added again under the
+same name has another id, so nothing of the old one shows.
 
 Each change gives a new `Schema` with a new schema id; every file remembers the schema it was written under.
 """
@@ -178,7 +178,8 @@ def _check_names(fields: Iterable[Field], inside: str) -> None:
         folded = field.name.casefold()
         if folded in seen:
             raise InvalidError(
-                f"columns {seen[folded]!r} and {field.name!r}{inside} are the same name to SQL, which ignores case; rename one"
+                f"columns {seen[folded]!r} and {field.name!r}{inside} are the same name to SQL, which ignores "
+                f"case; rename one"
             )
         seen[folded] = field.name
         _check_names_inside(field.type, f" in {field.name!r}")
@@ -232,7 +233,9 @@ def decode_schema(data: Mapping[str, Any]) -> Schema:
         raise CorruptionError(f"not a schema: {error!r}") from error
     ids = list(_ids(schema.fields))
     if len(set(ids)) < len(ids) or not all(1 <= field_id <= schema.last_field_id for field_id in ids):
-        raise CorruptionError(f"not a schema: its field ids {ids[:50]} are not different numbers from 1 to {schema.last_field_id}")
+        raise CorruptionError(
+            f"not a schema: its field ids {ids[:50]} are not different numbers from 1 to {schema.last_field_id}"
+        )
     return schema
 
 

@@ -1,12 +1,14 @@
 """What the log knows of a file's columns: bounds, nulls and NaNs per field id.
 
-`min` and `max` are bounds, not witnesses: every value that is neither null nor NaN lies in [min, max]. Long strings and
-bytes are cut, the lower bound down and the upper bound up (`shorten_min`, `shorten_max`), so a bound need not occur in the
-file. A missing bound means nothing is known. NaN is never a bound; -0.0 and 0.0 are one number, written as the wider bound.
+`min` and `max` are bounds, not witnesses: every value that is neither null nor NaN lies in [min, max]. Long strings
+and bytes are cut, the lower bound down and the upper bound up (`shorten_min`, `shorten_max`), so a bound need not
+occur in the file. A missing bound means nothing is known. NaN is never a bound; -0.0 and 0.0 are one number, written
+as the wider bound.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -72,7 +74,7 @@ def shorten_max(value: Scalar) -> Scalar | None:
 
 
 def encode_statistics(statistics: Mapping[int, FieldStatistics]) -> dict[str, Any]:
-    """As a JSON object from field id to what is known; no NaNs are left out where the minimum shows there can be none."""
+    """As a JSON object from field id to what is known; a NaN count of 0 is left out where it goes without saying."""
     encoded: dict[str, Any] = {}
     for field_id, known in statistics.items():
         entry: dict[str, Any] = {}
@@ -109,11 +111,14 @@ def decode_statistics(data: Mapping[str, Any], types: Mapping[int, DataType]) ->
             nan_count=None if nans is None else values.count(nans),
         )
         if not _is_range(known.min, known.max):
-            raise CorruptionError(f"statistics of the field {text} are from {known.min!r} to {known.max!r}, which is no range")
+            raise CorruptionError(
+                f"statistics of the field {text} are from {known.min!r} to {known.max!r}, which is no range"
+            )
         decoded[int(text)] = known
     return decoded
 
 
 def _is_range(low: Any, high: Any) -> bool:
     """Whether two bounds, or one, can be bounds; NaN cannot."""
-    return bool((low is None or low == low) and (high is None or high == high) and (low is None or high is None or low <= high))  # noqa: PLR0124
+    numbers = [bound for bound in (low, high) if isinstance(bound, float)]
+    return not any(map(math.isnan, numbers)) and (low is None or high is None or bool(low <= high))

@@ -8,11 +8,12 @@
     decimal(precision, scale)        at most 38 digits
     list<T>  map<K, V>  struct<a: T, b: U>
 
-The text of a type is what the log stores for every type that holds no fields of its own. Nested types are stored as JSON
-objects because each field inside them has an id. `parse_type` also reads the names that SQL, Arrow, Polars and Python
-people use (`BIGINT`, `varchar`, `double`, `timestamptz`, `int[]`, `STRUCT(a INT)`): see `_NAMES`.
+The text of a type is what the log stores for every type that holds no fields of its own. Nested types are stored as
+JSON objects because each field inside them has an id. `parse_type` also reads the names that SQL, Arrow, Polars and
+Python people use (`BIGINT`, `varchar`, `double`, `timestamptz`, `int[]`, `STRUCT(a INT)`): see `_NAMES`.
 
-What is left out: interval, duration, and anything wider than 38 decimal digits. No engine here reads those the same way.
+What is left out: interval, duration, and anything wider than 38 decimal digits. No engine here reads those the same
+way.
 """
 
 from __future__ import annotations
@@ -132,7 +133,7 @@ class Struct:
 DataType = Primitive | Time | Timestamp | Decimal | List | Map | Struct
 
 Scalar = bool | int | float | str | bytes | decimal.Decimal
-"""A value as statistics, defaults and predicates hold it: dates, times and timestamps are their stored integers (days, or
+"""A value as statistics, defaults and predicates hold it: dates, times and timestamps are stored integers (days, or
 units since midnight or 1970-01-01)."""
 
 
@@ -414,6 +415,8 @@ def _tokens(text: str) -> Iterator[str]:
     while position < len(text.rstrip()):
         match = _TOKEN.match(text, position)
         if match is None:
-            raise InvalidError(f"cannot read the type {text!r}: {text[position:].strip()[:1]!r} has no meaning in a type")
+            raise InvalidError(
+                f"cannot read the type {text!r}: {text[position:].strip()[:1]!r} has no meaning in a type"
+            )
         yield match.group().strip()
         position = match.end()

@@ -1,8 +1,8 @@
 """Single values: how statistics, defaults and predicates hold them, and how the log writes them.
 
-A value is held the way Parquet stores it, so that comparing two values of a type is comparing two Python objects: dates are
-days since 1970-01-01, times and timestamps are counts of their unit, strings compare by code point (the order of
-their UTF-8 bytes), decimals are `decimal.Decimal`. JSON has no infinities and no bytes, hence:
+A value is held the way Parquet stores it, so that comparing two values of a type is comparing two Python objects:
+dates are days since 1970-01-01, times and timestamps are counts of their unit, strings compare by code point (the
+order of their UTF-8 bytes), decimals are `decimal.Decimal`. JSON has no infinities and no bytes, hence:
 
     float    a number, or "inf", "-inf", "nan"
     binary   base64
@@ -105,7 +105,7 @@ def decode_value(data: Any, type_: DataType) -> Scalar:
 
 def promote(value: Scalar, old: DataType, new: DataType) -> Scalar:
     """A value of a type as a value of the type that it was widened to (see `types.can_widen`)."""
-    if old == new or is_integer(old) and is_integer(new):
+    if old == new or (is_integer(old) and is_integer(new)):
         return value
     match new:
         case Primitive.FLOAT64 if isinstance(value, int | float):
@@ -160,7 +160,7 @@ def demote(value: Scalar, old: DataType, new: DataType) -> Scalar | None:
 
 
 def instant_us(moment: str | dt.datetime | dt.date) -> int:
-    """A moment that a person gave, as microseconds since 1970-01-01 UTC. Without a zone it is UTC; a date is its midnight.
+    """A moment that a person gave, as microseconds since 1970-01-01 UTC. No zone is UTC; a date is its midnight.
 
     >>> instant_us("1970-01-01 00:00:01"), instant_us("1970-01-01T01:00:00+01:00")
     (1000000, 0)
@@ -173,7 +173,9 @@ def instant_us(moment: str | dt.datetime | dt.date) -> int:
         try:
             moment = dt.datetime.fromisoformat(moment.strip())
         except ValueError as error:
-            raise InvalidError(f"{moment!r} is not a timestamp; write it as 2026-11-01 or 2026-11-01 09:00:00+01:00") from error
+            raise InvalidError(
+                f"{moment!r} is not a timestamp; write it as 2026-11-01 or 2026-11-01 09:00:00+01:00"
+            ) from error
     if isinstance(moment, dt.date) and not isinstance(moment, dt.datetime):
         moment = dt.datetime(moment.year, moment.month, moment.day)  # noqa: DTZ001 - the zone is set below
     if not isinstance(moment, dt.datetime):

@@ -4,18 +4,18 @@ A log is a folder of objects named by dense version numbers. To commit is to cre
 has won and everybody else reads what won, looks whether it matters, and tries the number after. There is no lock, no
 pointer to swap and nothing to clean up after a crash: an object is there, whole, or it is not.
 
-The subtle part is the answer. A store's client may retry a put by itself and be refused by its own first try, and an answer
-may be lost after the put happened. So neither a refusal nor an error says who won. The object does: every commit carries
-an `id`, and after anything but a plain yes the slot is read back (P2):
+The subtle part is the answer. A store's client may retry a put by itself and be refused by its own first try, and an
+answer may be lost after the put happened. So neither a refusal nor an error says who won. The object does: every
+commit carries an `id`, and after anything but a plain yes the slot is read back (P2):
 
     slot holds our id        -> we won
     slot holds another id    -> we lost; the record found is part of the answer
-    slot is empty            -> put the very same bytes again: a first put that is still under way can only write the same
+    slot is empty            -> put the very same bytes again: a first put still under way can only write the same
 
 Losing is a value (`Lost`), not an error. `CommitLog` knows nothing of tables; a catalog is a log as well.
 
-Costs in requests: append 1 put, plus 1 get if the put was refused; `follow` from a known head 1 get when nothing is new,
-1 more per new commit; `follow` from nothing 1 list and 1 get per commit.
+Costs in requests: append 1 put, plus 1 get if the put was refused; `follow` from a known head 1 get when nothing is
+new, 1 more per new commit; `follow` from nothing 1 list and 1 get per commit.
 """
 
 from __future__ import annotations
@@ -163,8 +163,8 @@ class CommitLog:
             if found is not None:
                 return found
         raise StoreError(
-            f"cannot tell whether {self._store.url}/{key} was written: the store kept failing and commit {record.id} may "
-            f"still appear there; look at the history before trying again",
+            f"cannot tell whether {self._store.url}/{key} was written: the store kept failing and commit {record.id} "
+            f"may still appear there; look at the history before trying again",
             maybe_applied=True,
         ) from error
 

@@ -1,13 +1,13 @@
 """A log with the state that its commits add up to beside it, and the loop that every change goes through.
 
-Each operation is a function from a state to a draft of actions. `commit` plans on the newest known state and tries the next
-version; if somebody else was there first it takes their commits in and plans again. What an operation did
-already (files it wrote, files it looked into) it keeps to itself between plans, so planning again costs only what is new;
-what can no longer be done on the new state it says with `ConflictError` from inside the plan.
+Each operation is a function from a state to a draft of actions. `commit` plans on the newest known state and tries
+the next version; if somebody else was there first it takes their commits in and plans again. What an operation did
+already (files it wrote, files it looked into) it keeps to itself between plans, so planning again costs only what is
+new; what can no longer be done on the new state it says with `ConflictError` from inside the plan.
 
-The newest known state is planned on without asking the store whether it still is the newest: the put itself will tell. After a
-lost race the writer waits for a random part of the time that its try took, longer after each loss, so that many writers
-take turns instead of racing for ever.
+The newest known state is planned on without asking the store whether it still is the newest: the put itself will
+tell. After a lost race the writer waits for a random part of the time that its try took, longer after each loss, so
+that many writers take turns instead of racing for ever.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What the commits of a table add up to: its history in memory, and the state at any version.
 
-Every file is kept with the half-open interval of versions [added, removed) in which it was live, so one structure answers
-for every version: file f is in version v if added <= v < removed. Applying a commit costs what the commit
-changes, not what the table holds. What changes rarely (schema, partitioning, settings) is an immutable `Metadata` value,
-remembered for each version where it changed.
+Every file is kept with the half-open interval of versions [added, removed) in which it was live, so one structure
+answers for every version: file f is in version v if added <= v < removed. Applying a commit costs what the commit
+changes, not what the table holds. What changes rarely (schema, partitioning, settings) is an immutable `Metadata`
+value, remembered for each version where it changed.
 
 A `TableState` is a value: the same version is the same state for ever (P3), whatever is committed later.
 """

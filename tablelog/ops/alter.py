@@ -135,5 +135,6 @@ def _refuse_if_checked(
     for name, expression in metadata.checks.items():
         if field.name.casefold() in {column.casefold() for column in columns_of(expression)}:
             raise InvalidError(
-                f"column {field.name!r} cannot be {verb}: the CHECK {name!r} ({expression}) speaks of it; drop the check first"
+                f"column {field.name!r} cannot be {verb}: the CHECK {name!r} ({expression}) speaks of it; "
+                f"drop the check first"
             )

@@ -6,9 +6,10 @@ For each live file the log knows one of three answers (see `format.predicate`):
     every row matches     remove it, unread
     some may              read the columns of the condition; write the surviving rows to new files
 
-The plan is made again after a lost race, and remembers: files already looked into are not read again, and survivors already
-written are used as long as all the files that they came from are still in the table. So rows that others append
-meanwhile are looked at too, and a delete that commits as version n has deleted every matching row of version n - 1.
+The plan is made again after a lost race, and remembers: files already looked into are not read again, and survivors
+already written are used as long as all the files that they came from are still in the table. So rows that others
+append meanwhile are looked at too, and a delete that commits as version n has deleted every matching row of version n
+- 1.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One live row per key: new rows against each other and against the rows that stay.
 
-Only the key columns are looked at, and of the table only files whose key ranges meet those of the new rows. When a plan is made
-again after a lost race, files that were looked into are not read again. Because the commit stands or falls with the state
-that it was planned on, two writers cannot both add one key.
+Only the key columns are looked at, and of the table only files whose key ranges meet those of the new rows. When a
+plan is made again after a lost race, files that were looked into are not read again. Because the commit stands or
+falls with the state that it was planned on, two writers cannot both add one key.
 
 Memory grows with the keys of the new rows, about as large as those columns are in Arrow.
 """
@@ -81,7 +81,8 @@ class KeyCheck:
             twice = counted.filter(pc.field("count_all") > 1)
             if twice.num_rows:
                 raise InvalidError(
-                    f"{twice.num_rows:,} keys are there more than once among the new rows, for example {_shown(twice)}; "
+                    f"{twice.num_rows:,} keys are there more than once among the new rows, for example "
+                    f"{_shown(twice)}; "
                     f"a table with a key holds one row for each"
                 )
             self._keys, self._batches = keys, []
@@ -104,9 +105,12 @@ class KeyCheck:
         for batch in read_batches(self._store, file, sources, schema):
             common = pa.Table.from_batches([batch]).join(keys, self._names, join_type="left semi")
             if common.num_rows:
-                what = f"{common.num_rows:,} or more of the new keys are in the table already, for example {_shown(common)}"
+                example = _shown(common)
+                what = f"{common.num_rows:,} or more of the new keys are in the table already, for example {example}"
                 if self._planned:
-                    raise ConflictError(f"{what}; they came in while these rows were being written; look at them and decide")
+                    raise ConflictError(
+                        f"{what}; they came in while these rows were being written; look at them and decide"
+                    )
                 raise InvalidError(f"{what}; delete or overwrite those rows, or leave the new ones out")
 
 

@@ -1,8 +1,8 @@
 """Rows in, files and a draft of a commit out: append and overwrite.
 
-The files are written first, once, under the newest known schema; then the commit is tried. A lost race never writes them
-again: they are valid under any later schema, because they say which one they were written under. Only a rule that came in
-meanwhile (a NOT NULL, a CHECK) makes them a conflict, since nobody has checked these rows against it.
+The files are written first, once, under the newest known schema; then the commit is tried. A lost race never writes
+them again: they are valid under any later schema, because they say which one they were written under. Only a rule
+that came in meanwhile (a NOT NULL, a CHECK) makes them a conflict, since nobody has checked these rows against it.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def write_rows(
 ) -> Written:
     """Store rows as files; `check` sees each batch in the table's shape and raises what it does not allow.
 
-    `keys` remembers the rows' keys, for the plan to hold against the table's. `on_progress` is told how many rows are encoded
-    so far.
+    `keys` remembers the rows' keys, for the plan to hold against the table's. `on_progress` is told how many rows are
+    encoded so far.
 
     One put per file of about the table's `target_file_size_bytes`. Memory does not grow with the input.
 
@@ -162,13 +162,13 @@ def _refuse_new_rules(written: Metadata, state: TableState) -> None:
     for name, expression in now.checks.items():
         if written.checks.get(name) != expression:
             raise ConflictError(
-                f"the CHECK {name!r} ({expression}) was added by version {state.version} or shortly before, while these rows "
-                f"were written; write them again"
+                f"the CHECK {name!r} ({expression}) was added by version {state.version} or shortly before, while "
+                f"these rows were written; write them again"
             )
     for field in now.schema:
         before = written.schema.by_id(field.id)
         if not field.nullable and (before.nullable if before else field.initial_default is None):
             raise ConflictError(
-                f"column {field.name!r} became not null by version {state.version} or shortly before, while these rows were "
-                f"written; write them again"
+                f"column {field.name!r} became not null by version {state.version} or shortly before, while these "
+                f"rows were written; write them again"
             )

@@ -1,7 +1,7 @@
 """Parquet files in, Arrow batches of the wanted columns out, whatever names and types the file was written with.
 
-Columns are found by name in the file's own schema of the time (`ColumnSource.physical`), cast to today's type if they were
-widened, and filled with their default if the file is older than the column.
+Columns are found by name in the file's own schema of the time (`ColumnSource.physical`), cast to today's type if they
+were widened, and filled with their default if the file is older than the column.
 """
 
 from __future__ import annotations

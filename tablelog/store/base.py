@@ -132,7 +132,7 @@ def sweep(store: ObjectStore, prefix: str, older_than_us: int, *, dry_run: bool 
     return 0 if remove is None else remove(prefix, older_than_us, dry_run=dry_run)
 
 
-def _offered(store: ObjectStore, extra: str) -> Any:  # noqa: ANN401 - a method or None
+def _offered(store: ObjectStore, extra: str) -> Any:
     """The method of this name that the store, or the nearest one behind it, has.
 
     Asking for a name is ten times faster than `isinstance` with a protocol, and planning asks for every file.

@@ -157,7 +157,7 @@ class S3Store:
 
     def _ask(
         self, verb: str, key: str, request: Callable[[Any], Awaitable[Any]], *, changing: bool = False, accept: int = 0
-    ) -> Any:  # noqa: ANN401 - botocore's answers
+    ) -> Any:
         """The request's answer, or None if the server refused it with the HTTP status `accept`.
 
         Raises what any other failure means.
@@ -179,7 +179,7 @@ class S3Store:
                 raise
             raise failure(error, what=f"{verb} {self.url}/{key}", changing=changing) from error
 
-    def _filesystem(self) -> Any:  # noqa: ANN401 - s3fs has no annotations
+    def _filesystem(self) -> Any:
         """This process's connection. Two threads may both make one at first; one of them is then kept."""
         from s3fs import S3FileSystem  # noqa: PLC0415 - half a second that only users of S3 should pay
 
@@ -191,11 +191,11 @@ class S3Store:
             filesystem = self._filesystems.setdefault(process, filesystem)
         return filesystem
 
-    async def _call(self, method: str, filesystem: Any, **parameters: Any) -> Any:  # noqa: ANN401 - see _ask
+    async def _call(self, method: str, filesystem: Any, **parameters: Any) -> Any:
         """One request."""
         return await filesystem._call_s3(method, Bucket=self._bucket, **parameters)  # noqa: SLF001 - fsspec's async API
 
-    async def _read(self, key: str, byte_range: ByteRange | None, filesystem: Any) -> bytes:  # noqa: ANN401 - see _ask
+    async def _read(self, key: str, byte_range: ByteRange | None, filesystem: Any) -> bytes:
         where = {} if byte_range is None else {"Range": f"bytes={byte_range.start}-{byte_range.end - 1}"}
         answer = await self._call("get_object", filesystem, Key=key, **where)
         async with answer["Body"] as stream:
@@ -205,10 +205,10 @@ class S3Store:
         # A server may ignore the range and send everything.
         return data[byte_range.start : byte_range.end]
 
-    async def _write(self, key: str, data: bytes | memoryview, filesystem: Any, **condition: str) -> Any:  # noqa: ANN401
+    async def _write(self, key: str, data: bytes | memoryview, filesystem: Any, **condition: str) -> Any:
         return await self._call("put_object", filesystem, Key=key, Body=bytes(data), **condition)
 
-    async def _write_parts(self, key: str, data: bytes | memoryview, filesystem: Any) -> Any:  # noqa: ANN401 - see _ask
+    async def _write_parts(self, key: str, data: bytes | memoryview, filesystem: Any) -> Any:
         """Upload in parts, several at once; readers see the object when the last request is done."""
         view = memoryview(data).cast("B")
         part_bytes = max(_PART_MIN_BYTES, -(-view.nbytes // _PARTS_MAX))
@@ -232,11 +232,11 @@ class S3Store:
         parts = {"Parts": [task.result() for task in sending]}
         return await self._call("complete_multipart_upload", filesystem, **upload, MultipartUpload=parts)
 
-    async def _list_page(self, prefix: str, position: Mapping[str, str], filesystem: Any) -> Any:  # noqa: ANN401 - see _ask
+    async def _list_page(self, prefix: str, position: Mapping[str, str], filesystem: Any) -> Any:
         return await self._call("list_objects_v2", filesystem, Prefix=prefix, MaxKeys=self._page_keys, **position)
 
 
-def _session(profile: str | None) -> Any:  # noqa: ANN401 - see S3Store._filesystem
+def _session(profile: str | None) -> Any:
     """A session with credentials of its own, and with everybody's copy of what the client knows about S3."""
     from aiobotocore.session import AioSession  # noqa: PLC0415 - see S3Store._filesystem
 
@@ -246,7 +246,7 @@ def _session(profile: str | None) -> Any:  # noqa: ANN401 - see S3Store._filesys
 
 
 @functools.cache
-def _service_models() -> Any:  # noqa: ANN401 - see S3Store._filesystem
+def _service_models() -> Any:
     """The description of S3 that requests are made from: 100 ms to parse, so once per process."""
     from botocore.loaders import create_loader  # noqa: PLC0415 - see S3Store._filesystem
 

@@ -46,7 +46,12 @@ def test_a_table_and_its_lake_are_made_on_request(run: Run, tmp_path: Path, writ
     made = run("append", tmp_path / "new", "t", file, "--create", "--json").json
     assert (made["table"], made["version"], made["operation"], made["rows"], made["files"]) == ("t", 0, "create", 2, 1)
     assert types(tmp_path / "new") == {"day": "date", "höhe": "float64", "name": "string", "zip": "string"}
-    assert rows(tmp_path / "new")[1] == {"day": datetime(2026, 1, 2, tzinfo=UTC).date(), "höhe": None, "name": None, "zip": "100"}
+    assert rows(tmp_path / "new")[1] == {
+        "day": datetime(2026, 1, 2, tzinfo=UTC).date(),
+        "höhe": None,
+        "name": None,
+        "zip": "100",
+    }
 
 
 def test_all_files_of_all_kinds_are_one_commit(run: Run, tmp_path: Path, write: Write) -> None:
@@ -56,7 +61,12 @@ def test_all_files_of_all_kinds_are_one_commit(run: Run, tmp_path: Path, write: 
     write("4.ndjson", '{"x": 4}\n{"y": "e", "x": 5}\n')
     (tmp_path / "5.csv.gz").write_bytes(gzip.compress(b"x;y\n6;f\n"))
     tl.connect(tmp_path / "lake").create_table("t", {"x": "int64", "y": "string"})
-    ran = run("append", tmp_path / "lake", "t", *(tmp_path / name for name in ("1.parquet", "2.csv", "3.json", "4.ndjson", "5.csv.gz")))
+    ran = run(
+        "append",
+        tmp_path / "lake",
+        "t",
+        *(tmp_path / name for name in ("1.parquet", "2.csv", "3.json", "4.ndjson", "5.csv.gz")),
+    )
     assert ran.code == 0, ran.err
     assert "t version 1: 6 rows from 5 files, stored in 1 file of" in ran.out
     assert [(row["x"], row["y"]) for row in rows(tmp_path / "lake")] == [
@@ -76,7 +86,10 @@ def test_patterns_stand_for_files_in_order(run: Run, tmp_path: Path, write: Writ
 
 def test_create_adds_to_a_table_that_is_there(run: Run, tmp_path: Path, write: Write) -> None:
     file = write("x.csv", "x\n1\n")
-    assert [run("append", tmp_path / "lake", "t", file, "--create", "--json").json["version"] for _ in range(2)] == [0, 1]
+    assert [run("append", tmp_path / "lake", "t", file, "--create", "--json").json["version"] for _ in range(2)] == [
+        0,
+        1,
+    ]
 
 
 def test_types_can_be_said_when_a_table_is_made(run: Run, tmp_path: Path, write: Write) -> None:
@@ -131,13 +144,13 @@ def test_what_csv_prints_can_be_appended_again(run: Run, place: Path, write: Wri
         ("string", "NULL", "NULL"),
         ("date", "2026-01-02", datetime(2026, 1, 2, tzinfo=UTC).date()),
         ("date", "2026-01-02 00:00:00", datetime(2026, 1, 2, tzinfo=UTC).date()),
-        ("timestamp", "2026-01-02T03:04:05.000006", datetime(2026, 1, 2, 3, 4, 5, 6)),  # noqa: DTZ001 - a wall clock
+        ("timestamp", "2026-01-02T03:04:05.000006", datetime(2026, 1, 2, 3, 4, 5, 6)),
         ("timestamp[us, UTC]", "2026-01-02T03:04:05+02:00", datetime(2026, 1, 2, 1, 4, 5, tzinfo=UTC)),
         ("timestamp[us, UTC]", "2026-01-02 03:04:05", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
     ],
 )
 @pytest.mark.parametrize("kind", ["csv", "json"])
-def test_text_becomes_exactly_its_value(  # noqa: PLR0917 - a table
+def test_text_becomes_exactly_its_value(
     run: Run, tmp_path: Path, write: Write, type_: str, text: str, value: Any, kind: str
 ) -> None:
     tl.connect(tmp_path / "lake").create_table("t", {"x": type_})
@@ -173,7 +186,7 @@ def test_text_becomes_exactly_its_value(  # noqa: PLR0917 - a table
     ],
 )
 @pytest.mark.parametrize("kind", ["csv", "json"])
-def test_text_that_is_no_value_stops_everything_and_is_named(  # noqa: PLR0917
+def test_text_that_is_no_value_stops_everything_and_is_named(
     run: Run, tmp_path: Path, write: Write, type_: str, text: str, kind: str
 ) -> None:
     tl.connect(tmp_path / "lake").create_table("t", {"n": "int64", "größe": type_})
@@ -199,13 +212,19 @@ def test_a_misfit_is_found_however_deep_it_lies(run: Run, tmp_path: Path, write:
 
 def test_numbers_of_json_are_exact_or_refused(run: Run, tmp_path: Path, write: Write) -> None:
     tl.connect(tmp_path / "lake").create_table("t", {"x": "decimal(38, 2)", "y": "int64"})
-    file = write("x.json", '[{"x": "123456789012345678901234567890.25", "y": 9007199254740993}, {"x": 1234567890123.25}]')
+    file = write(
+        "x.json", '[{"x": "123456789012345678901234567890.25", "y": 9007199254740993}, {"x": 1234567890123.25}]'
+    )
     assert run("append", tmp_path / "lake", "t", file).code == 0
     assert rows(tmp_path / "lake") == [
         {"x": Decimal("123456789012345678901234567890.25"), "y": 9007199254740993},
         {"x": Decimal("1234567890123.25"), "y": None},
     ]
-    for rounded in ('[{"x": 12345678901234567.25}]', '[{"y": 9007199254740993.0}]', '[{"x": 123456789012345678901234567890.25}]'):
+    for rounded in (
+        '[{"x": 12345678901234567.25}]',
+        '[{"y": 9007199254740993.0}]',
+        '[{"x": 123456789012345678901234567890.25}]',
+    ):
         ran = run("append", tmp_path / "lake", "t", write("y.json", rounded))
         assert ran.code == 2
         assert "row 1: " in ran.err
@@ -257,7 +276,9 @@ def test_rules_of_the_table_hold(run: Run, place: Path, write: Write) -> None:
         ("x.parquet", "not parquet", "x.parquet: "),
     ],
 )
-def test_files_that_cannot_be_read_are_named(run: Run, tmp_path: Path, write: Write, name: str, text: str, said: str) -> None:  # noqa: PLR0917
+def test_files_that_cannot_be_read_are_named(
+    run: Run, tmp_path: Path, write: Write, name: str, text: str, said: str
+) -> None:
     tl.connect(tmp_path / "lake").create_table("t", {"x": "int64"})
     ran = run("append", tmp_path / "lake", "t", write(name, text))
     assert ran.code == 2

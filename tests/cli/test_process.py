@@ -58,7 +58,10 @@ def test_an_interrupt_ends_a_long_query_without_a_traceback(place: Path) -> None
     command = [*COMMAND, "sql", str(place), query]
     # A process in the background of a shell without job control is deaf to Ctrl-C; this one must hear it.
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:
         for _ in range(100):
             time.sleep(0.3)
@@ -105,4 +108,6 @@ def test_a_long_query_draws_nothing_on_stdout(place: Path) -> None:
 
 def test_the_usual_lake_comes_from_the_environment(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TABLELOG_LAKE", str(place))
-    assert json.loads(run("history", "orders", "--json").stdout)[0]["version"] == tl.connect(place).table("orders").version
+    assert (
+        json.loads(run("history", "orders", "--json").stdout)[0]["version"] == tl.connect(place).table("orders").version
+    )

@@ -18,12 +18,16 @@ EXAMPLE = CommitRecord(
     parent="ab" * 32,
     timestamp_us=1_763_712_000_000_000,
     operation="append",
-    info={"by": "tablelog 0.1.0", "message": "größer\n\"x\""},
+    info={"by": "tablelog 0.1.0", "message": 'größer\n"x"'},
     actions=({"remove": {"path": "data/a.parquet"}}, {"property": {"name": "é", "value": None}}),
 )
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=6,
 )
@@ -48,7 +52,13 @@ def test_decoding_gives_back_what_was_encoded(
     except UnicodeEncodeError:
         return
     commit = CommitRecord(
-        version=version, id=commit_id, parent=None, timestamp_us=5, operation=operation, info=info, actions=tuple(actions)
+        version=version,
+        id=commit_id,
+        parent=None,
+        timestamp_us=5,
+        operation=operation,
+        info=info,
+        actions=tuple(actions),
     )
     try:
         data, checksum = encode_commit(commit)
@@ -99,4 +109,8 @@ def test_checksummed_nonsense_is_still_refused(content: bytes) -> None:
 def test_what_is_not_json_is_refused_before_anything_is_written() -> None:
     for value in (float("nan"), float("inf"), {1, 2}, object(), "\ud800"):
         with pytest.raises(InvalidError):
-            encode_commit(CommitRecord(version=0, id="x", parent=None, timestamp_us=0, operation="x", info={"v": value}, actions=()))
+            encode_commit(
+                CommitRecord(
+                    version=0, id="x", parent=None, timestamp_us=0, operation="x", info={"v": value}, actions=()
+                )
+            )

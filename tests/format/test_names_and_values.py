@@ -21,8 +21,25 @@ from tablelog.format.values import decode_value, encode_value, instant_us, promo
 
 @pytest.mark.parametrize(
     "path",
-    ["", "/etc/passwd", "../x", "a/../../b", "a//b", "a/./b", "s3://b/x", "file:x", "a\\b", "a\x00b", "a/", "C:/x", None, 3,
-     "x" * 2000, "a\nb", "*"],
+    [
+        "",
+        "/etc/passwd",
+        "../x",
+        "a/../../b",
+        "a//b",
+        "a/./b",
+        "s3://b/x",
+        "file:x",
+        "a\\b",
+        "a\x00b",
+        "a/",
+        "C:/x",
+        None,
+        3,
+        "x" * 2000,
+        "a\nb",
+        "*",
+    ],
 )
 def test_a_path_that_could_leave_the_table_is_refused(path: object) -> None:
     with pytest.raises(CorruptionError):
@@ -80,8 +97,18 @@ def test_nan_survives_json() -> None:
 
 @pytest.mark.parametrize(
     ("data", "type_"),
-    [("x", Primitive.INT64), (1.5, Primitive.INT64), (True, Primitive.INT64), (1, Primitive.STRING), (1, Primitive.BOOLEAN),
-     ("x y", Primitive.BINARY), ("x", Decimal(5, 1)), ([], Primitive.STRING), (None, Primitive.STRING), ("1", Primitive.FLOAT64)],
+    [
+        ("x", Primitive.INT64),
+        (1.5, Primitive.INT64),
+        (True, Primitive.INT64),
+        (1, Primitive.STRING),
+        (1, Primitive.BOOLEAN),
+        ("x y", Primitive.BINARY),
+        ("x", Decimal(5, 1)),
+        ([], Primitive.STRING),
+        (None, Primitive.STRING),
+        ("1", Primitive.FLOAT64),
+    ],
     ids=str,
 )
 def test_json_of_another_type_is_corruption(data: Any, type_: DataType) -> None:
@@ -115,7 +142,7 @@ def test_a_date_is_promoted_to_its_midnight() -> None:
         ("1970-01-01", 0),
         ("1970-01-01T00:00:00.000001Z", 1),
         (dt.date(1970, 1, 2), 86_400_000_000),
-        (dt.datetime(1969, 12, 31, 23, 59, 59), -1_000_000),  # noqa: DTZ001 - without a zone is UTC
+        (dt.datetime(1969, 12, 31, 23, 59, 59), -1_000_000),
         (dt.datetime(1970, 1, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=1))), 0),
     ],
     ids=str,

@@ -125,9 +125,7 @@ def test_unknown_statistics_never_rule_out_a_row(predicate: Predicate, table: li
     ],
     ids=str,
 )
-def test_bounds_decide_as_the_table_says(
-    low: Any, high: Any, nulls: int, predicate: Predicate, said: Truth
-) -> None:
+def test_bounds_decide_as_the_table_says(low: Any, high: Any, nulls: int, predicate: Predicate, said: Truth) -> None:
     known = FieldStatistics(min=low, max=high, null_count=nulls, nan_count=0)
     assert outcomes(predicate, lambda _: known, 10) == said
 

@@ -73,7 +73,7 @@ def test_a_schema_survives_json(columns: list[tuple[str, DataType]]) -> None:
         ("timestamp[ns, America/New_York]", "timestamp[ns, America/New_York]"),
         ("int[][]", "list<list<int32>>"),
         ("integer[3]", "list<int32>"),
-        ("STRUCT(a INT, \"b c\" VARCHAR)", "struct<a: int32, b c: string>"),
+        ('STRUCT(a INT, "b c" VARCHAR)', "struct<a: int32, b c: string>"),
         ("map(varchar, double)", "map<string, float64>"),
         ("list<struct<x: date>>", "list<struct<x: date>>"),
     ],
@@ -83,8 +83,22 @@ def test_other_peoples_names_of_types_are_understood(text: str, type_: str) -> N
 
 
 @pytest.mark.parametrize(
-    "text", ["", "nope", "int64 x", "decimal(0, 0)", "decimal(39, 1)", "decimal(5, 6)", "list<", "map<int64>", "a'b",
-             "struct<a>", "timestamp[xs]", "time[us, UTC]", "list<" * 100 + "int" + ">" * 100]
+    "text",
+    [
+        "",
+        "nope",
+        "int64 x",
+        "decimal(0, 0)",
+        "decimal(39, 1)",
+        "decimal(5, 6)",
+        "list<",
+        "map<int64>",
+        "a'b",
+        "struct<a>",
+        "timestamp[xs]",
+        "time[us, UTC]",
+        "list<" * 100 + "int" + ">" * 100,
+    ],
 )
 def test_text_that_names_no_type_is_refused_with_examples(text: str) -> None:
     with pytest.raises(InvalidError):
@@ -148,8 +162,13 @@ def test_an_unknown_column_is_answered_with_those_there_are() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [{}, {"id": 0}, {"id": 0, "last_field_id": 1, "fields": [{"id": 1, "name": "a", "type": "nope"}]},
-     {"id": 0, "last_field_id": 1, "fields": []}, {"id": 0, "last_field_id": 1, "fields": [{"id": 1, "name": "a", "type": {"x": 1}}]}],
+    [
+        {},
+        {"id": 0},
+        {"id": 0, "last_field_id": 1, "fields": [{"id": 1, "name": "a", "type": "nope"}]},
+        {"id": 0, "last_field_id": 1, "fields": []},
+        {"id": 0, "last_field_id": 1, "fields": [{"id": 1, "name": "a", "type": {"x": 1}}]},
+    ],
     ids=["empty", "no fields", "no type", "no columns", "no kind"],
 )
 def test_what_is_no_schema_is_corruption(data: dict[str, object]) -> None:

@@ -90,7 +90,12 @@ def make(folder: Path) -> None:
         properties={"target_file_size_bytes": "1000000"},
     )
     rows = [
-        {"id": n, "region": ["EU", "US", None][n % 3], "price": [n / 2, float("nan")][n % 7 == 0], "at": dt.datetime(2026, 1 + n % 2, 1)}
+        {
+            "id": n,
+            "region": ["EU", "US", None][n % 3],
+            "price": [n / 2, float("nan")][n % 7 == 0],
+            "at": dt.datetime(2026, 1 + n % 2, 1),
+        }
         for n in range(1, 21)
     ]
     orders.append(rows, info={"message": "first"})

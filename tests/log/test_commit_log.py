@@ -13,7 +13,7 @@ from tablelog.errors import CorruptionError, NotFoundError, StoreError
 from tablelog.format import names
 from tablelog.format.commits import CommitRecord, encode_commit
 from tablelog.log import commits
-from tablelog.log.commits import Committed, CommitLog, Draft, Head, Lost, head_of
+from tablelog.log.commits import CommitLog, Committed, Draft, Head, Lost, head_of
 from tablelog.store.memory import MemoryStore
 from tablelog.store.metrics import MeteredStore
 from tablelog.testing import Fault, FaultyStore
@@ -262,7 +262,12 @@ def test_p6_a_rewritten_commit_breaks_the_chain_although_its_checksum_is_right()
     record = CommitLog(store, "_log/").read(1)
     forged, _ = encode_commit(
         CommitRecord(
-            version=1, id=record.id, parent=record.parent, timestamp_us=record.timestamp_us, operation="forged", actions=()
+            version=1,
+            id=record.id,
+            parent=record.parent,
+            timestamp_us=record.timestamp_us,
+            operation="forged",
+            actions=(),
         )
     )
     store.put("_log/" + names.commit(1), forged)

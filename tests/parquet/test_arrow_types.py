@@ -1,7 +1,5 @@
 """Every type of ours goes to Arrow and comes back, what people bring becomes the nearest, the rest is refused."""
 
-# ruff: noqa: DTZ001 - datetimes without a zone are what some tests are about
-
 from __future__ import annotations
 
 import datetime as dt

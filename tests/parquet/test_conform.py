@@ -1,7 +1,5 @@
 """Batches become batches of the table without a value changing, or are refused with column, types and value."""
 
-# ruff: noqa: DTZ001 - datetimes without a zone are what some tests are about
-
 from __future__ import annotations
 
 import dataclasses

@@ -1,7 +1,5 @@
 """Everything that people call data is read, in batches of bounded size; everything else is refused by name."""
 
-# ruff: noqa: DTZ001 - datetimes without a zone are what some tests are about
-
 from __future__ import annotations
 
 import datetime as dt

@@ -1,7 +1,5 @@
 """Partition transforms say what Iceberg's specification says, for columns and for single values alike."""
 
-# ruff: noqa: DTZ001 - datetimes without a zone are what some tests are about
-
 from __future__ import annotations
 
 import datetime as dt

@@ -91,7 +91,9 @@ def test_eight_processes_with_fifty_appends_each_make_four_hundred_commits(tmp_p
 
 @pytest.mark.xdist_group("processes")
 @pytest.mark.parametrize("seed", range(3))
-def test_what_was_acknowledged_to_killed_processes_is_there_and_nothing_is_half_there(tmp_path: Path, seed: int) -> None:
+def test_what_was_acknowledged_to_killed_processes_is_there_and_nothing_is_half_there(
+    tmp_path: Path, seed: int
+) -> None:
     table = tl.connect(tmp_path).create_table("t", SCHEMA)
     appenders = run(tmp_path / "t", workers=8, count=400, killer=random.Random(seed))
     killed = [appender for appender in appenders if appender.process.returncode == -signal.SIGKILL]
@@ -102,7 +104,9 @@ def test_what_was_acknowledged_to_killed_processes_is_there_and_nothing_is_half_
         promised = {(appender.worker, number) for number in appender.acknowledged}
         present = {key for key in found if key[0] == appender.worker}
         assert promised <= present
-        assert len(present - promised) <= 1, "only the append under way may be there without its answer having been read"
+        assert len(present - promised) <= 1, (
+            "only the append under way may be there without its answer having been read"
+        )
     assert table.version == len(found)
     left = [path for path in tmp_path.rglob("*") if path.name.startswith(".") and path.is_file()]
     assert all(time.time() - path.stat().st_mtime < 600 for path in left)  # unfinished files are hidden, not in the way

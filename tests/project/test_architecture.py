@@ -51,6 +51,17 @@ def test_public_names_are_sorted_importable_and_documented() -> None:
 
 
 def test_the_top_level_is_what_the_documentation_says() -> None:
-    expected = {"tablelog", "sql", "tests", "notebooks", "docs", "README.md", "pyproject.toml", "Makefile", "LICENSE", "CHANGELOG.md"}
+    expected = {
+        "tablelog",
+        "sql",
+        "tests",
+        "notebooks",
+        "docs",
+        "README.md",
+        "pyproject.toml",
+        "Makefile",
+        "LICENSE",
+        "CHANGELOG.md",
+    }
     present = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
     assert expected <= present

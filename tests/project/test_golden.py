@@ -53,7 +53,11 @@ def test_engines_agree_on_every_version_of_every_golden_table(golden: Path) -> N
             by_polars = snapshot.to_polars()
             assert by_sql.columns == by_polars.columns == snapshot.schema.names
             assert by_sql.height == by_polars.height == snapshot.row_count
-            flat = [column for column, dtype in by_polars.schema.items() if not dtype.is_nested() and not dtype.is_temporal()]
+            flat = [
+                column
+                for column, dtype in by_polars.schema.items()
+                if not dtype.is_nested() and not dtype.is_temporal()
+            ]
             assert by_sql.select(flat).equals(by_polars.select(flat).cast(dict(by_sql.select(flat).schema)))
 
 
@@ -72,8 +76,15 @@ def test_a_golden_table_can_be_written_on(golden: Path) -> None:
 def test_p5_only_commits_decide_what_is_true(golden: Path) -> None:
     """Anything else in the folders may be there, be nonsense, or be missing."""
     for folder in (golden, golden / "sales" / "orders"):
-        for name in ("_log/head.json", "_log/segments/00000000000000000000-00000000000000000255.parquet", "data/zzz.parquet",
-                     "_catalog/head.json", "_probe/x", "junk.txt", "_log/.0123.tmp"):
+        for name in (
+            "_log/head.json",
+            "_log/segments/00000000000000000000-00000000000000000255.parquet",
+            "data/zzz.parquet",
+            "_catalog/head.json",
+            "_probe/x",
+            "junk.txt",
+            "_log/.0123.tmp",
+        ):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(b"\x00nonsense")
     assert maker().describe(tl.connect(golden, create=False)) == expected(GOLDEN / golden.name)

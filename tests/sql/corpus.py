@@ -64,7 +64,9 @@ def run(path: Path, lake: tl.Lake) -> None:
         try:
             _VERBS[block.verb](lake, block)
         except (AssertionError, tl.TablelogError, duckdb.Error) as error:
-            pytest.fail(f"{path.name}, line {block.line}: {block.verb} {block.rest}\n{block.body}\n{error}", pytrace=False)
+            pytest.fail(
+                f"{path.name}, line {block.line}: {block.verb} {block.rest}\n{block.body}\n{error}", pytrace=False
+            )
 
 
 def _rows(block: Block) -> Any:

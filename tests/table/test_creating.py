@@ -225,10 +225,23 @@ class TestOptions:
         lake = tl.connect(tmp_path)
         before = sorted(tmp_path.rglob("*"))
         schema = {
-            "id": "int64", "note": "string", "price": "double", "at": "timestamp", "day": "date", "tags": "list<int64>"
+            "id": "int64",
+            "note": "string",
+            "price": "double",
+            "at": "timestamp",
+            "day": "date",
+            "tags": "list<int64>",
         }
-        data = pa.table({"id": [1], "note": ["x"], "price": [1.0], "at": [dt.datetime(2026, 1, 1)],  # noqa: DTZ001
-                         "day": [dt.date(2026, 1, 1)], "tags": [[1]]})
+        data = pa.table(
+            {
+                "id": [1],
+                "note": ["x"],
+                "price": [1.0],
+                "at": [dt.datetime(2026, 1, 1)],
+                "day": [dt.date(2026, 1, 1)],
+                "tags": [[1]],
+            }
+        )
         for source in (schema, data):
             with pytest.raises((tl.InvalidError, tl.NotFoundError)):
                 lake.create_table("t", source, **options)

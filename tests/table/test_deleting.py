@@ -127,7 +127,11 @@ def test_rows_for_which_it_is_true_go_and_all_others_stay(lake: tl.Lake, table: 
 
 @pytest.mark.parametrize("where", BEYOND.values(), ids=BEYOND.keys())
 def test_what_is_no_condition_on_a_row_is_refused(table: tl.Table, where: str) -> None:
-    for act in (lambda: table.delete(where), lambda: table.scan(where=where), lambda: table.alter.add_check("c", where)):
+    for act in (
+        lambda: table.delete(where),
+        lambda: table.scan(where=where),
+        lambda: table.alter.add_check("c", where),
+    ):
         with pytest.raises(tl.InvalidError):
             act()
     assert table.version == 4
@@ -143,7 +147,12 @@ def test_a_condition_that_fails_on_a_row_deletes_nothing(table: tl.Table, where:
 
 
 def test_a_condition_on_a_struct_reaches_inside(lake: tl.Lake) -> None:
-    rows = [{"s": {"a": 1, "t": {"b": "x"}}}, {"s": {"a": None, "t": None}}, {"s": None}, {"s": {"a": 2, "t": {"b": "y"}}}]
+    rows = [
+        {"s": {"a": 1, "t": {"b": "x"}}},
+        {"s": {"a": None, "t": None}},
+        {"s": None},
+        {"s": {"a": 2, "t": {"b": "y"}}},
+    ]
     table = lake.create_table("s", pa.schema([("s", pa.array([rows[0]["s"]]).type)]))
     for each in rows:
         table.append(pa.table({"s": pa.array([each["s"]], table.to_arrow().schema.field("s").type)}))

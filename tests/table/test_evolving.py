@@ -40,7 +40,7 @@ DEFAULTS: list[tuple[str, Any, Any]] = [
     ("float64", math.inf, math.inf),
     ("float64", -math.inf, -math.inf),
     ("float64", -0.0, -0.0),
-    ("string", "it's \"x\" \\ \n ü \x00 {z} $1 ?", "it's \"x\" \\ \n ü \x00 {z} $1 ?"),
+    ("string", 'it\'s "x" \\ \n ü \x00 {z} $1 ?', 'it\'s "x" \\ \n ü \x00 {z} $1 ?'),
     ("string", "", ""),
     ("binary", b"\x00\xff'\"\\", b"\x00\xff'\"\\"),
     ("binary", b"", b""),
@@ -50,8 +50,8 @@ DEFAULTS: list[tuple[str, Any, Any]] = [
     ("time[ms]", "09:30:15.123", dt.time(9, 30, 15, 123_000)),
     ("time[us]", dt.time(23, 59, 59, 999_999), dt.time(23, 59, 59, 999_999)),
     ("time[ns]", "00:00:00.000000001", 1),
-    ("timestamp[ms]", "1969-12-31 23:59:59.999", dt.datetime(1969, 12, 31, 23, 59, 59, 999_000)),  # noqa: DTZ001
-    ("timestamp[us]", "1969-12-31 23:59:59.999999", dt.datetime(1969, 12, 31, 23, 59, 59, 999_999)),  # noqa: DTZ001
+    ("timestamp[ms]", "1969-12-31 23:59:59.999", dt.datetime(1969, 12, 31, 23, 59, 59, 999_000)),
+    ("timestamp[us]", "1969-12-31 23:59:59.999999", dt.datetime(1969, 12, 31, 23, 59, 59, 999_999)),
     ("timestamp[ns]", "2026-11-01 09:30:15.123456789", 1_793_525_415_123_456_789),
     ("timestamp[ns]", "1969-12-31 23:59:59.999999999", -1),
     ("timestamp[us, UTC]", "2026-11-01 09:30:15.5+01:00", dt.datetime(2026, 11, 1, 8, 30, 15, 500_000, dt.UTC)),
@@ -60,7 +60,11 @@ DEFAULTS: list[tuple[str, Any, Any]] = [
     ("timestamp[ms, Europe/Oslo]", "2026-07-01 07:00:00.125Z", dt.datetime(2026, 7, 1, 7, 0, 0, 125_000, dt.UTC)),
     ("timestamp[us, +05:30]", dt.datetime(2026, 7, 1, 9, tzinfo=INDIA), dt.datetime(2026, 7, 1, 3, 30, tzinfo=dt.UTC)),
     ("decimal(10, 2)", "12.5", Decimal("12.50")),
-    ("decimal(38, 10)", Decimal("-1234567890123456789012345678.0123456789"), Decimal("-1234567890123456789012345678.0123456789")),
+    (
+        "decimal(38, 10)",
+        Decimal("-1234567890123456789012345678.0123456789"),
+        Decimal("-1234567890123456789012345678.0123456789"),
+    ),
     ("decimal(38, 0)", "9" * 38, Decimal("9" * 38)),
     ("decimal(5, 5)", "-0.00001", Decimal("-0.00001")),
 ]
@@ -111,7 +115,9 @@ def columns_everywhere(table: tl.Table, lake: tl.Lake, name: str) -> dict[str, l
 
 class TestDefaults:
     @pytest.mark.parametrize(("type_", "given", "read"), DEFAULTS, ids=lambda value: ascii(value)[:40])
-    def test_old_rows_and_short_appends_read_as_the_default(self, lake: tl.Lake, type_: str, given: Any, read: Any) -> None:
+    def test_old_rows_and_short_appends_read_as_the_default(
+        self, lake: tl.Lake, type_: str, given: Any, read: Any
+    ) -> None:
         table = lake.create_table("t", {"id": [1, 2]})
         table.alter.add_column("d", type_, default=given)
         table.append({"id": [3]})
@@ -153,7 +159,13 @@ class TestDefaults:
 
     def test_a_column_of_nulls_is_of_every_type(self, lake: tl.Lake) -> None:
         table = lake.create_table("t", {"id": [1, 2]})
-        types = ["list<int64>", "map<string, list<date>>", "struct<a: int64, b: struct<c: string>>", "time[ns]", "uint8"]
+        types = [
+            "list<int64>",
+            "map<string, list<date>>",
+            "struct<a: int64, b: struct<c: string>>",
+            "time[ns]",
+            "uint8",
+        ]
         for number, type_ in enumerate(types):
             table.alter.add_column(f"c{number}", type_)
         table.append({"id": [3]})
@@ -216,13 +228,17 @@ class TestShapes:
         table.alter.widen_column("x", new)
         table.append(table.to_arrow())
         target = table.to_arrow().schema.field("x").type
-        wanted = [dt.datetime(v.year, v.month, v.day) if isinstance(v, dt.date) else v for v in values]  # noqa: DTZ001
+        wanted = [dt.datetime(v.year, v.month, v.day) if isinstance(v, dt.date) else v for v in values]
         wanted = pa.array([*wanted, None] * 2, target).to_pylist()
         for way, read in columns_everywhere(table, lake, "x").items():
             assert bag({"x": value} for value in read) == bag({"x": value} for value in wanted), way
         for value in dict.fromkeys(map(repr, values)):
             each = next(candidate for candidate in values if repr(candidate) == value)
-            literal = f"'{each}'" if isinstance(each, dt.date) or each in {math.inf} or each != each else repr(each).strip("Decimal()")
+            literal = (
+                f"'{each}'"
+                if isinstance(each, dt.date) or each in {math.inf} or each != each
+                else repr(each).strip("Decimal()")
+            )
             found = table.scan(where=f"x = {literal}").to_arrow().num_rows
             assert found == 2 * len([v for v in values if v == each or (v != v and each != each)]), each
         assert table.delete("x IS NOT NULL").rows_deleted == 2 * len(values)
@@ -252,7 +268,7 @@ class TestShapes:
             table.alter.add_column(name, old, default=default)
             table.alter.widen_column(name, new)
         table.append({"id": [2]})
-        both = {"n": Decimal("7.00"), "d": dt.datetime(1969, 12, 31), "f": 0.10000000149011612, "i": -1}  # noqa: DTZ001
+        both = {"n": Decimal("7.00"), "d": dt.datetime(1969, 12, 31), "f": 0.10000000149011612, "i": -1}
         assert_reads(table.snapshot(), [{"id": 1, **both}, {"id": 2, **both}], lake)
         assert table.scan(where="n = 7 AND d < '1970-01-01' AND i = -1").to_arrow().num_rows == 2
 
@@ -327,7 +343,9 @@ class TestRules:
     @pytest.mark.parametrize("act", ["rename", "drop"])
     def test_columns_that_a_check_speaks_of_stay(self, lake: tl.Lake, act: str) -> None:
         table = lake.create_table(
-            "t", {"a": "int64", "B": "int64", "s": "struct<x: int64>", "free": "int64"}, checks={"c": "t.a > b AND s.x > 0"}
+            "t",
+            {"a": "int64", "B": "int64", "s": "struct<x: int64>", "free": "int64"},
+            checks={"c": "t.a > b AND s.x > 0"},
         )
 
         def change(name: str) -> None:
@@ -343,7 +361,11 @@ class TestRules:
 
     def test_columns_that_the_layout_needs_may_be_renamed_but_not_dropped(self, lake: tl.Lake) -> None:
         table = lake.create_table(
-            "t", {"id": "int64", "at": "date", "n": "int64", "free": "int64"}, key="id", partition_by="month(at)", sort_by="n"
+            "t",
+            {"id": "int64", "at": "date", "n": "int64", "free": "int64"},
+            key="id",
+            partition_by="month(at)",
+            sort_by="n",
         )
         for name in ("id", "at", "n"):
             with pytest.raises(tl.InvalidError, match="needs it"):

@@ -65,7 +65,7 @@ def test_a_lake_lives_its_whole_life_anywhere(place: Place) -> None:
     table = again.table("city.trips")
     assert table.version == 4
     assert [table.at(version=version).row_count for version in range(5)] == [1000, 1001, 991, 991, 991]
-    query = "SELECT count(*) AS n, count(\"at\") AS known FROM city.trips"
+    query = 'SELECT count(*) AS n, count("at") AS known FROM city.trips'
     assert again.sql(query).fetchall() == [(991, 990)]
     assert again.sql(f"{query} AT (VERSION => 1)").fetchall() == [(1001, 1001)]
     assert table.lazy().filter(pl.col("town") == "Rome").select(pl.len()).collect().item() == 495
@@ -117,7 +117,9 @@ def test_processes_that_append_over_http_lose_and_double_nothing(server: str, re
     table = tl.connect(url, options).create_table("t", {"worker": "int64", "number": "int64", "part": "int64"})
     command = [sys.executable, str(APPENDER), f"{url}/t"]
     processes = [
-        subprocess.Popen([*command, str(worker), "10", json.dumps(options)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        subprocess.Popen(
+            [*command, str(worker), "10", json.dumps(options)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
         for worker in range(4)
     ]
     for process in processes:

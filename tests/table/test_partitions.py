@@ -17,7 +17,7 @@ UTC = dt.UTC
 
 
 def at(*parts: int) -> dt.datetime:
-    return dt.datetime(*parts)  # noqa: DTZ001
+    return dt.datetime(*parts)
 
 
 # Transform, type, values of one partition each (a list is one partition), a condition and the partitions it may open.
@@ -59,7 +59,12 @@ BUCKETED: list[tuple[str, list[Any], str, Any]] = [
     ("time[us]", [dt.time(22, 31, 8), dt.time(0)], "'{}'", dt.time(22, 31, 8)),
     ("timestamp", [at(2017, 11, 16, 22, 31, 8), at(1969, 12, 31, 23, 59, 59)], "'{}'", at(1969, 12, 31, 23, 59, 59)),
     ("timestamp[ns]", [at(2017, 11, 16, 22, 31, 8), at(1969, 12, 31)], "'{}'", at(1969, 12, 31)),
-    ("timestamp[us, UTC]", [dt.datetime(2017, 11, 16, tzinfo=UTC), None], "'{}'", dt.datetime(2017, 11, 16, tzinfo=UTC)),
+    (
+        "timestamp[us, UTC]",
+        [dt.datetime(2017, 11, 16, tzinfo=UTC), None],
+        "'{}'",
+        dt.datetime(2017, 11, 16, tzinfo=UTC),
+    ),
     ("decimal(9, 2)", [Decimal("14.20"), Decimal("-1.00"), Decimal("0.00")], "{}", Decimal("14.20")),
 ]
 
@@ -106,14 +111,23 @@ def test_equality_on_a_bucketed_column_opens_its_buckets_only(
     assert table.scan(where=f"NOT (x = {text})").to_arrow().num_rows == len([v for v in values if v not in {one, None}])
     assert len(table.scan(where="x IS NULL").files) == values.count(None)
     if not isinstance(one, bytes | Decimal | dt.time):
-        assert table.lazy().filter(pl.col("x") == pl.lit(one, dtype=table.lazy().collect_schema()["x"])).collect().height == 1
+        assert (
+            table.lazy().filter(pl.col("x") == pl.lit(one, dtype=table.lazy().collect_schema()["x"])).collect().height
+            == 1
+        )
 
 
 class TestBuckets:
     def test_values_that_no_row_can_have_open_nothing(self, lake: tl.Lake) -> None:
         table = lake.create_table("t", {"x": "int32"}, partition_by="bucket(4, x)")
         table.append({"x": list(range(100))})
-        for where in ("x = 1.5", "x = 3000000000", "x = -0.5", "x IN (1.5, 99999999999999999999999)", "x = 1e0 AND x = 2.5"):
+        for where in (
+            "x = 1.5",
+            "x = 3000000000",
+            "x = -0.5",
+            "x IN (1.5, 99999999999999999999999)",
+            "x = 1e0 AND x = 2.5",
+        ):
             assert table.scan(where=where).to_arrow().num_rows == 0, where
         assert table.scan(where="x IN (1.5, 7)").to_arrow()["x"].to_pylist() == [7]
         assert table.scan(where="x = 7.0").to_arrow()["x"].to_pylist() == [7]
@@ -213,7 +227,9 @@ class TestSeveralAndChanging:
             table.append(far)
         assert table.version == 0
 
-    @pytest.mark.parametrize("texts", [["nope"], ["f"], ["year(s)"], ["hour(d)"], ["bucket(f)"], ["s", "s"], ["bucket(0, s)"]])
+    @pytest.mark.parametrize(
+        "texts", [["nope"], ["f"], ["year(s)"], ["hour(d)"], ["bucket(f)"], ["s", "s"], ["bucket(0, s)"]]
+    )
     def test_what_is_no_partitioning_is_refused(self, lake: tl.Lake, texts: list[str]) -> None:
         table = lake.create_table("t", {"f": "double", "s": "string", "d": "date"})
         with pytest.raises((tl.InvalidError, tl.NotFoundError)):

@@ -112,7 +112,9 @@ class TestAppend:
         assert "@" in newest["who"]
 
     @pytest.mark.parametrize(
-        "info", [{"by": "me"}, {"rows_added": 1}, {"x": object()}, {"x": float("inf")}, {"x": {1, 2}}, 5, "text"], ids=str
+        "info",
+        [{"by": "me"}, {"rows_added": 1}, {"x": object()}, {"x": float("inf")}, {"x": {1, 2}}, 5, "text"],
+        ids=str,
     )
     def test_info_that_cannot_be_kept_is_refused_before_anything_is_read(self, table: tl.Table, info: Any) -> None:
         def batches() -> Iterator[pa.RecordBatch]:
@@ -215,7 +217,9 @@ class TestOverwrite:
             table.overwrite([row(2), row(3, region)], where="region = 'EU'")
         assert table.version == 1
 
-    @pytest.mark.parametrize("where", ["", "nope = 1", "price", "count(*) > 0", "id = 1; SELECT 1", 5, "id IN (SELECT 1)"])
+    @pytest.mark.parametrize(
+        "where", ["", "nope = 1", "price", "count(*) > 0", "id = 1; SELECT 1", 5, "id IN (SELECT 1)"]
+    )
     def test_a_condition_that_is_none_is_refused_before_anything_is_read(self, table: tl.Table, where: Any) -> None:
         def batches() -> Iterator[pa.RecordBatch]:
             raise AssertionError("was read")
