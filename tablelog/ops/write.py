@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 from tablelog.errors import ConflictError, InvalidError
 from tablelog.format.actions import AddFile, RemoveFile, encode_action
 from tablelog.log.commits import Draft
-from tablelog.ops.keys import KeyCheck
 from tablelog.parquet.conform import Conformer
 from tablelog.parquet.writer import write_files
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from tablelog.format.actions import Action
     from tablelog.log.state import Metadata, TableState
     from tablelog.ops.delete import Deletion
+    from tablelog.ops.keys import KeyCheck
     from tablelog.store.base import ObjectStore
 
 TARGET_FILE_SIZE: Final = "target_file_size_bytes"
