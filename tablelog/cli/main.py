@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import duckdb
 import pyarrow as pa
@@ -19,6 +20,10 @@ from tablelog.cli.show import show
 from tablelog.cli.sql import sql
 from tablelog.errors import TablelogError
 from tablelog.provenance import VERSION
+
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 
 class Commands(TyperGroup):
@@ -83,4 +88,12 @@ app.command()(append)
 
 def main() -> None:
     """Run the command line of this process."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     app()
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """Stop in good order; a second Ctrl-C ends the process at once, even where an engine waits for its threads."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    raise KeyboardInterrupt

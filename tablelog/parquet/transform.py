@@ -47,7 +47,11 @@ def transform_scalar(value: Scalar | None, field: PartitionField, type_: DataTyp
         InvalidError: the value has no such partition.
 
     """
-    return stored_value(partition_values(pa.array([arrow_scalar(value, type_)]), field)[0])
+    try:
+        array = pa.array([arrow_scalar(value, type_)])
+    except (pa.ArrowException, OverflowError) as error:
+        raise InvalidError(f"{value!r} is not a value of type {type_}: {error}") from error
+    return stored_value(partition_values(array, field)[0])
 
 
 def partition_values(array: Any, field: PartitionField) -> Any:

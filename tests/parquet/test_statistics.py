@@ -73,8 +73,9 @@ TYPES = [
 ]  # fmt: skip
 
 
-@given(st.data(), st.sampled_from(TYPES))
-@settings(deadline=None)
+@pytest.mark.parametrize("type_", TYPES)
+@given(data=st.data())
+@settings(deadline=None, max_examples=20)
 def test_every_value_lies_between_the_bounds_and_counts_are_exact(data: st.DataObject, type_: str) -> None:
     groups = data.draw(st.lists(st.lists(values_of(type_) | st.none(), min_size=1), max_size=3))
     schema = schema_of(x=type_, s=f"struct<y: {type_}>")
@@ -101,6 +102,13 @@ def test_every_value_lies_between_the_bounds_and_counts_are_exact(data: st.DataO
     field = schema.field("x")
     round_trip = decode_statistics(encode_statistics({1: known[1]}), {1: field.type})
     assert round_trip[1] == known[1]
+
+
+@pytest.mark.parametrize("type_", [type_ for type_ in TYPES if type_.removeprefix("u").startswith("int")])
+def test_the_ends_of_an_integer_type_are_bounds_like_others(type_: str) -> None:
+    low, high = integer_range(type_)
+    known = statistics_of(schema_of(x=type_), {"x": [high, low]}, {"x": [high]})[1]
+    assert (known.min, known.max) == (low, high)
 
 
 @given(st.lists(st.text(st.sampled_from("a\ud7ff\ue000\U0010ffff\x00"), max_size=50), min_size=1))

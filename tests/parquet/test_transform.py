@@ -168,6 +168,12 @@ def test_a_moment_too_far_for_32_bits_is_refused() -> None:
         transform_scalar(2**62, PartitionField(source_id=1, transform=Transform.HOUR), parse_type("timestamp[ms]"))
 
 
+def test_a_value_that_the_type_cannot_hold_has_no_partition() -> None:
+    for value, type_ in ((300, "int8"), (2**70, "int64"), (D("1.234"), "decimal(3, 1)")):
+        with pytest.raises(InvalidError, match="is not a value"):
+            transform_scalar(value, bucket(4), parse_type(type_))
+
+
 @pytest.mark.parametrize("text", ["identity", "bucket", "truncate"])
 @pytest.mark.parametrize("type_", ["int8", "uint32", "string", "binary", "decimal(9, 2)", "decimal(38, 10)"])
 def test_null_has_no_partition_but_null(text: str, type_: str) -> None:
