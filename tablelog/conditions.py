@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tablelog import env
 from tablelog.engines.duckdb import ENGINE, evaluate
-from tablelog.engines.duckdb_clock import reads_clock
+from tablelog.engines.duckdb_clock import asked_at_us
 from tablelog.errors import InvalidError
 from tablelog.ops.delete import Condition
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 def condition_on(where: str) -> Callable[[Schema], Condition]:
     """What a condition means on a schema; raises `InvalidError` if it means nothing there. In it, `now()` is now."""
-    now_us = env.now_us() if reads_clock(where) else None
+    now_us = asked_at_us(where)
 
     def bind(schema: Schema) -> Condition:
         return Condition(

@@ -143,7 +143,9 @@ class Lake:
             check, keys = row_check(metadata.checks), key_check(store, metadata)
             written = write_rows(store, metadata, reader, check, keys=keys, on_progress=on_progress)
         history = TableHistory()
-        if FollowedLog(store, names.LOG, history).create(draft_create(metadata, written, about)) is None:
+        draft = draft_create(metadata, written, about)
+        history.check(draft.actions)
+        if FollowedLog(store, names.LOG, history).create(draft) is None:
             raise ConflictError(f"another writer is making a table at {store.url}; look at lake.tables() and try again")
         entry = TableEntry(id=metadata.table_id, name=table_name, path=path)
         self._catalog.create_table(entry, about)
@@ -232,7 +234,7 @@ class Lake:
             snapshot = self._hold(entry).snapshot()
             schema = entry.name.namespace or "main"
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(schema)}")
-            cursor.present(entry.name.name, snapshot.plan(ALWAYS), snapshot.store, schema=schema)
+            cursor.present_to_all(schema, entry.name.name, snapshot.plan(ALWAYS), snapshot.store)
         return connection
 
     def __repr__(self) -> str:

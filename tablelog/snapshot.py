@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from tablelog import display, env
+from tablelog import display
 from tablelog.engines import arrow, polars
 from tablelog.engines.duckdb import ENGINE
-from tablelog.engines.duckdb_clock import reads_clock
+from tablelog.engines.duckdb_clock import asked_at_us
 from tablelog.engines.duckdb_plan import ROWS
 from tablelog.engines.duckdb_text import first_line, quote
 from tablelog.errors import InvalidError
@@ -118,7 +118,7 @@ class Snapshot:
             raise InvalidError("a scan needs at least one column")
         if len({field.id for field in fields}) < len(fields):
             raise InvalidError(f"a column stands twice in {[field.name for field in fields]}")
-        now_us = env.now_us() if where is not None and reads_clock(where) else None
+        now_us = None if where is None else asked_at_us(where)
         predicate = ALWAYS if where is None else ENGINE.parse_condition(where, schema, now_us)
         plan = plan_scan(self._state, fields, predicate)
         return Scan(plan=plan, store=self._store, name=self.name, where=where, now_us=now_us)

@@ -233,7 +233,12 @@ class Table:
         return Alter(self._log, self._commit, self._store)
 
     def _commit(self, plan: Callable[[TableState], Draft]) -> Commit:
-        record: CommitRecord = self._log.commit(plan)
+        def readable(state: TableState) -> Draft:
+            draft = plan(state)
+            self._history.check(draft.actions)
+            return draft
+
+        record: CommitRecord = self._log.commit(readable)
         return self._history.commits[record.version]
 
 

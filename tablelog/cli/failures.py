@@ -71,11 +71,6 @@ def report(failure: Failure, *, as_json: bool) -> int:
     return code
 
 
-def is_interrupt(error: Exception) -> bool:
-    """Whether Ctrl-C ended a query: Python's own KeyboardInterrupt does not come out of DuckDB."""
-    return isinstance(error, duckdb.InterruptException) or str(error) == "Query interrupted"
-
-
 def one_line(message: str) -> str:
     """The part of a message that says what happened, without what an engine draws beneath it."""
     return " ".join(message.strip().split("\n\n")[0].split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,14 +14,14 @@ from typer.core import TyperGroup
 
 from tablelog.cli.append import append
 from tablelog.cli.demo import demo
-from tablelog.cli.failures import INTERRUPTED, is_interrupt, report
+from tablelog.cli.failures import INTERRUPTED, report
 from tablelog.cli.history import history
 from tablelog.cli.ls import ls
+from tablelog.cli.output import err
 from tablelog.cli.show import show
 from tablelog.cli.sql import sql
 from tablelog.errors import TablelogError
 from tablelog.provenance import VERSION
-
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -36,10 +37,6 @@ class Commands(TyperGroup):
         try:
             code = super().main(args, *positional, **named)
             sys.stdout.flush()
-        except (duckdb.InterruptException, RuntimeError) as stop:
-            if not is_interrupt(stop):
-                raise
-            code = INTERRUPTED
         except (TablelogError, typer.TyperException, duckdb.Error, pa.ArrowException, OSError) as failure:
             code = report(failure, as_json=as_json)
         sys.exit(code or 0)
@@ -94,6 +91,9 @@ def main() -> None:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """Stop in good order; a second Ctrl-C ends the process at once, even where an engine waits for its threads."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    raise KeyboardInterrupt
+    """Leave at once: an engine that is interrupted in the middle of a query may wait for its own threads for ever.
+
+    Nothing is lost by it. A commit is there or it is not, and what a writer leaves behind is swept like any dead one's.
+    """
+    err().show_cursor()
+    os._exit(INTERRUPTED)

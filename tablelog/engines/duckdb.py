@@ -20,8 +20,16 @@ import pyarrow as pa
 from tablelog.engines.duckdb_clock import define_clock, set_clock
 from tablelog.engines.duckdb_files import StoreFileSystem
 from tablelog.engines.duckdb_plan import Planner
-from tablelog.engines.duckdb_text import first_line, quote, select_count, select_layout, select_nothing, sql_type
-from tablelog.errors import InvalidError
+from tablelog.engines.duckdb_text import (
+    first_line,
+    quote,
+    quote_text,
+    select_count,
+    select_layout,
+    select_nothing,
+    sql_type,
+)
+from tablelog.errors import CorruptionError, InvalidError, StoreError
 from tablelog.parquet.arrow import type_from_arrow
 
 if TYPE_CHECKING:
@@ -45,8 +53,8 @@ def new_database() -> tuple[duckdb.DuckDBPyConnection, StoreFileSystem]:
     connection = duckdb.connect(":memory:", config=dict(_SETTINGS))
     connection.register_filesystem(files)
     connection.execute("SET GLOBAL TimeZone = 'UTC'")
-    # Files of a table never change, so what is known of one stays true.
-    connection.execute("SET GLOBAL parquet_metadata_cache = true")
+    connection.execute("SET GLOBAL parquet_metadata_cache = true")  # files of a table never change
+    connection.execute("SET GLOBAL async_threads = 64")  # so many requests at once; files on disk need none of them
     return connection, files
 
 
@@ -120,27 +128,53 @@ class Cursor:
         """What `now()` and its relatives give from here on."""
         set_clock(self.connection, now_us)
 
-    def present(self, name: str, plan: ScanPlan, store: ObjectStore, *, schema: str | None = None) -> None:
-        """Make a plan's rows visible under a name: temporary, or in a schema of the database."""
+    def present(self, name: str, plan: ScanPlan, store: ObjectStore) -> None:
+        """Make a plan's rows visible under a name, to this cursor alone.
+
+        Raises:
+            CorruptionError: a file is missing, or is no Parquet file.
+            StoreError: the storage failed.
+
+        """
         parts: list[str] = []
         for number, layout in enumerate(plan.layouts):
-            variable = f"{schema or ''}.{name}:{number}"
-            paths = [self._files.path(store, file) for file in layout.files]
+            variable = f"{name}:{number}"  # a list in the text of the view would cost more than the query
+            paths = self._files.paths(store, layout.files, self.connection)
             self.connection.execute(f"SET VARIABLE {quote(variable)} = $1", [paths])
-            parts.append(select_layout(layout, variable))
-        self._show(name, " UNION ALL ".join(parts) or select_nothing(plan.fields), schema)
+            parts.append(select_layout(layout, f"getvariable({quote_text(variable)})"))
+        self._show(f"TEMP VIEW {quote(name)}", parts, plan, store)
+
+    def present_to_all(self, schema: str, name: str, plan: ScanPlan, store: ObjectStore) -> None:
+        """The same in a schema of the database, where every cursor of it sees them."""
+        parts: list[str] = []
+        for layout in plan.layouts:
+            paths = self._files.paths(store, layout.files, self.connection)
+            parts.append(select_layout(layout, f"[{', '.join(map(quote_text, paths))}]"))
+        self._show(f"VIEW {quote(schema)}.{quote(name)}", parts, plan, store)
 
     def present_count(self, name: str, plan: ScanPlan) -> None:
         """Make as many rows visible as the table has, of which no column can be read."""
-        self._show(name, select_count(plan.fields, plan.state.row_count), None)
+        select = select_count(plan.fields, plan.state.row_count)
+        self.connection.execute(f"CREATE OR REPLACE TEMP VIEW {quote(name)} AS {select}")
 
-    def _show(self, name: str, select: str, schema: str | None) -> None:
-        target = f"TEMP VIEW {quote(name)}" if schema is None else f"VIEW {quote(schema)}.{quote(name)}"
-        self.connection.execute(f"CREATE OR REPLACE {target} AS {select}")
+    def _show(self, target: str, parts: list[str], plan: ScanPlan, store: ObjectStore) -> None:
+        select = " UNION ALL ".join(parts) or select_nothing(plan.fields)
+        try:
+            self.connection.execute(f"CREATE OR REPLACE {target} AS {select}")
+        except duckdb.Error as error:
+            raise _unreadable(error, store) from error
 
     def relation(self, text: str, parameters: Any = None) -> duckdb.DuckDBPyRelation:
         """The query as a relation, which keeps this cursor alive."""
         return self.connection.sql(text) if parameters is None else self.connection.sql(text, params=parameters)
+
+
+def _unreadable(error: duckdb.Error, store: ObjectStore) -> CorruptionError | StoreError:
+    """What it means that DuckDB cannot open a table's files; an error of the store comes with its traceback as text."""
+    kind, _, message = first_line(error).rpartition("\n")[2].partition(": ")
+    if kind == StoreError.__name__:
+        return StoreError(message)
+    return CorruptionError(f"a file in {store.url} is not what the log says: {message}")
 
 
 def evaluate(

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from tablelog import env
 from tablelog.engines.duckdb_tokens import tokens_of
+from tablelog.errors import InvalidError
 
 if TYPE_CHECKING:
     import duckdb
@@ -44,6 +46,18 @@ def define_clock(connection: duckdb.DuckDBPyConnection) -> None:
 def set_clock(cursor: duckdb.DuckDBPyConnection, now_us: int) -> None:
     """Let a cursor's time stand still at a moment, in microseconds since 1970-01-01 UTC."""
     cursor.execute(f"SET VARIABLE {_VARIABLE} = make_timestamp({now_us})::TIMESTAMPTZ")
+
+
+def asked_at_us(text: str) -> int | None:
+    """The moment that a text is asked at, if it asks for the time; microseconds since 1970-01-01 UTC.
+
+    Raises:
+        InvalidError: it is no text.
+
+    """
+    if not isinstance(text, str):
+        raise InvalidError(f"{text!r} is no condition; give SQL text such as 'price > 10'")
+    return env.now_us() if reads_clock(text) else None
 
 
 def reads_clock(text: str) -> bool:

@@ -4,25 +4,34 @@ DuckDB opens local files itself. For every other store it asks this file system,
 get. Handles keep their position per thread, because DuckDB seeks and reads one handle from several threads at once, and
 an ordinary file object would hand it the wrong bytes. Opening costs no request: the size is in the path.
 
-    tablelog://<number of the store>/<size in bytes>/<key>
+    s3n://<number of the store>/<size in bytes>/<key>
+
+DuckDB keeps what it has read of files that are far away, and knows by the scheme which are. `s3n` is such a scheme, and
+one that nobody uses any more.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import glob
 import io
 import threading
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakValueDictionary, finalize
 
 from fsspec.spec import AbstractFileSystem
 
 from tablelog.store.base import ByteRange, local_path
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tablelog.format.actions import AddFile
     from tablelog.store.base import ObjectStore
 
-SCHEME: Final = "tablelog"
+SCHEME: Final = "s3n"
+_PLAIN_MAX: Final = 100_000
 _UNCHANGED: Final = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 
 
@@ -35,21 +44,45 @@ class StoreFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has n
     def __init__(self) -> None:
         """Begin with no store."""
         super().__init__()
-        self._stores: list[ObjectStore] = []
+        self._stores: WeakValueDictionary[int, ObjectStore] = WeakValueDictionary()
         self._numbers: dict[int, int] = {}
+        self._next = count()
+        self._plain: dict[tuple[int, str], str | None] = {}
         self._lock = threading.Lock()
 
-    def path(self, store: ObjectStore, file: AddFile) -> str:
-        """The path under which DuckDB shall open a table's file: a plain one if there is one."""
-        plain = local_path(store, file.path)
-        if plain is not None:
-            return str(plain)
+    def paths(self, store: ObjectStore, files: Iterable[AddFile], reader: object) -> list[str]:
+        """The paths under which DuckDB shall open a table's files: plain ones if there are any.
+
+        The store is kept as long as `reader`. As long as it lives, it keeps its number, and DuckDB what it has read.
+        """
+        number = self._number(store)
+        finalize(reader, _let_go, store).atexit = False
+        return [
+            self._plain_path(store, number, file.path) or f"{SCHEME}://{number}/{file.size_bytes}/{file.path}"
+            for file in files
+        ]
+
+    def _plain_path(self, store: ObjectStore, number: int, key: str) -> str | None:
+        """The path of a file on disk; remembered, because a query may ask for ten thousand."""
+        try:
+            return self._plain[number, key]
+        except KeyError:
+            pass
+        plain = local_path(store, key)
+        if len(self._plain) > _PLAIN_MAX:
+            self._plain.clear()
+        path = None if plain is None else glob.escape(str(plain))  # DuckDB takes paths for patterns
+        self._plain[number, key] = path
+        return path
+
+    def _number(self, store: ObjectStore) -> int:
         with self._lock:
             number = self._numbers.get(id(store))
             if number is None:
-                number = self._numbers[id(store)] = len(self._stores)
-                self._stores.append(store)
-        return f"{SCHEME}://{number}/{file.size_bytes}/{file.path}"
+                number = self._numbers[id(store)] = next(self._next)
+                self._stores[number] = store
+                finalize(store, self._numbers.pop, id(store)).atexit = False
+            return number
 
     def _locate(self, path: str) -> tuple[ObjectStore, str, int]:
         number, size, key = path.removeprefix(f"{SCHEME}://").split("/", 2)
@@ -88,6 +121,10 @@ class StoreFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has n
     def info(self, path: str, **_: Any) -> dict[str, Any]:
         """Name, size and kind; no request."""
         return {"name": path, "size": self._locate(path)[2], "type": "file"}
+
+
+def _let_go(store: ObjectStore) -> None:
+    """The last use of a store: until here it was kept."""
 
 
 class _Handle:

@@ -109,15 +109,12 @@ def _integer(value: int, type_: DataType) -> str:
             return f"({value})::{sql_type(type_)}"
 
 
-def select_layout(layout: Layout, variable: str) -> str:
-    """The rows of a layout's files, whose paths are in a variable of the connection, as the wanted columns."""
+def select_layout(layout: Layout, paths: str) -> str:
+    """The rows of a layout's files as the wanted columns; `paths` is an expression for the list of them."""
     columns = ", ".join(_projection(column) for column in layout.columns) or "NULL"
     # Parquet bounds leave NaN out, but NaN > 5 is true: without the option DuckDB would skip row groups with it.
     nan = ", can_have_nan=true" if layout.may_have_nan else ""
-    return (
-        f"SELECT {columns} FROM read_parquet(getvariable({quote_text(variable)}), hive_partitioning=false, "
-        f"union_by_name=false{nan})"
-    )
+    return f"SELECT {columns} FROM read_parquet({paths}, hive_partitioning=false, union_by_name=false{nan})"
 
 
 def select_nothing(fields: tuple[Field, ...]) -> str:

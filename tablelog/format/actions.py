@@ -175,6 +175,12 @@ class ActionReader:
         self._types: dict[int, dict[int, DataType]] = {}
         self._partitionings: dict[int, Partitioning] = {}
 
+    def copy(self) -> ActionReader:
+        """A reader that has read the same actions."""
+        other = ActionReader()
+        other._types, other._partitionings = dict(self._types), dict(self._partitionings)
+        return other
+
     def read(self, data: Mapping[str, Any]) -> Action:
         """The action in a JSON object.
 
@@ -242,16 +248,13 @@ class ActionReader:
             row_count=count(body["rows"]),
             schema_id=schema_id,
             partitioning_id=partitioning_id,
-            partition_values=self._read_partition(body.get("partition", ()), partitioning_id, schema_id),
+            partition_values=self._read_partition(member(list, body.get("partition", [])), partitioning_id, schema_id),
             statistics=decode_statistics(body.get("statistics", {}), self._types[schema_id]),
             crc32=None if checksum is None else count(checksum),
         )
 
-    def _read_partition(
-        self, encoded: Iterable[Any], partitioning_id: int, schema_id: int
-    ) -> tuple[Scalar | None, ...]:
+    def _read_partition(self, encoded: list[Any], partitioning_id: int, schema_id: int) -> tuple[Scalar | None, ...]:
         """Values of the types that the columns had in the file's schema."""
-        encoded = tuple(encoded)
         if not encoded:
             return ()
         fields, types = self._partitionings[partitioning_id].fields, self._types[schema_id]

@@ -21,7 +21,7 @@ PROBE: Final = "_probe/"
 
 VERSION_MAX: Final = 10**20 - 1
 _COMMIT: Final = re.compile(r"(\d{20})\.json")
-_UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f\\:*?\"<>|]")
+_UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f\\:*?\"<>|\ud800-\udfff]")
 PATH_BYTES_MAX: Final = 1024
 _FOLDER_LENGTH: Final = 100
 """A file system takes 255, and what is appended to make a folder unique must fit as well."""
@@ -61,9 +61,14 @@ def check_path(path: object) -> str:
     """
     if not isinstance(path, str) or not path or len(path.encode(errors="replace")) > PATH_BYTES_MAX:
         raise CorruptionError(f"{path!r} is not a path of a table's file")
-    if _UNSAFE.search(path) or any(part in {"", ".", ".."} for part in path.split("/")):
+    if _UNSAFE.search(path) or any(map(_is_odd, path.split("/"))):
         raise CorruptionError(f"path {path!r} in the log does not stay inside the table's folder; refusing to read it")
     return path
+
+
+def _is_odd(part: str) -> bool:
+    """Whether a part of a path means something else than a name, or is that of a store's unfinished file."""
+    return part in {"", ".", ".."} or (part.startswith(".") and part.endswith(".tmp"))
 
 
 def folder(name: str) -> str:

@@ -187,6 +187,8 @@ def _check_names(fields: Iterable[Field], inside: str) -> None:
 
 def _check_names_inside(type_: DataType, inside: str) -> None:
     if isinstance(type_, Struct):
+        if not type_.fields:
+            raise InvalidError(f"a struct{inside} has no fields; it needs at least one")
         _check_names(type_.fields, inside)
     for child in children(type_):
         _check_names_inside(child.type, inside)

@@ -53,14 +53,14 @@ def member(kind: type[T], value: Any) -> T:
 
 
 def count(value: Any) -> int:
-    """A member of a JSON object that must be a whole number from 0 on.
+    """A member of a JSON object that must be a whole number from 0 to 2^63 - 1.
 
     Raises:
         TypeError: it is none.
 
     """
-    if member(int, value) < 0:
-        raise TypeError(f"expected a number from 0 on, found {value}")
+    if not 0 <= member(int, value) < 1 << 63:
+        raise TypeError(f"expected a number from 0 to 2^63 - 1, found {value!r:.60}")
     return int(value)
 
 
@@ -154,7 +154,7 @@ def demote(value: Scalar, old: DataType, new: DataType) -> Scalar | None:
         return whole if whole == value and whole in stored_range(old) else None
     if isinstance(old, Decimal) and isinstance(value, int | decimal.Decimal):
         digits = decimal.Decimal(value).scaleb(old.scale, _ALL_DIGITS)
-        fits = digits.is_finite() and digits == digits.to_integral_value() and abs(digits) < 10**old.precision
+        fits = digits.is_finite() and digits == digits.to_integral_value() and digits.copy_abs() < 10**old.precision
         return decimal.Decimal(value) if fits else None
     return value
 

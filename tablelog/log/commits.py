@@ -171,7 +171,11 @@ class CommitLog:
     def _read_listed(self) -> list[CommitRecord]:
         """Every commit up to the newest that a listing shows, chain verified."""
         listed = (names.parse_commit(info.key.removeprefix(self._prefix)) for info in self._store.list(self._prefix))
-        newest = max((version for version in listed if version is not None), default=-1)
+        there = {version for version in listed if version is not None}
+        newest = max(there, default=-1)
+        for version in range(newest):  # a hole is said at once, whatever number the newest object bears
+            if version not in there and self._read_if_there(version) is None:
+                raise _missing(self._name(version), newest)
         versions = range(newest + 1)
         if len(versions) < _PARALLEL_FROM:
             found = [self._read_if_there(version) for version in versions]
@@ -183,7 +187,7 @@ class CommitLog:
         for version, record in zip(versions, found, strict=True):
             name = self._name(version)
             if record is None:
-                raise CorruptionError(f"{name} is missing although version {newest} exists; the log cannot be trusted")
+                raise _missing(name, newest)
             _check_continues(head, record, name)
             records.append(record)
             head = head_of(record)
@@ -199,6 +203,10 @@ class CommitLog:
 
     def _name(self, version: int) -> str:
         return self._prefix + names.commit(version)
+
+
+def _missing(name: str, newest: int) -> CorruptionError:
+    return CorruptionError(f"{name} is missing although version {newest} exists; the log cannot be trusted")
 
 
 def _check_continues(head: Head | None, record: CommitRecord, name: str) -> None:

@@ -18,7 +18,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
-from tablelog.errors import CorruptionError, NotFoundError, TablelogError
+from tablelog.errors import CorruptionError, InvalidError, NotFoundError, TablelogError
 from tablelog.format.actions import (
     ActionReader,
     AddFile,
@@ -37,7 +37,7 @@ from tablelog.format.types import children
 from tablelog.log.commits import Head, head_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from tablelog.format.actions import Action
     from tablelog.format.commits import CommitRecord
@@ -173,6 +173,20 @@ class TableHistory:
             raise type(error)(f"version {record.version} of the log: {error}") from error
         with self._lock:
             self._take(record, actions, metadata)
+
+    def check(self, actions: Iterable[Mapping[str, Any]]) -> None:
+        """Make sure that what is about to be committed can be read again: what stands in the log stands there for ever.
+
+        Raises:
+            InvalidError: it cannot.
+
+        """
+        reader = self._reader.copy()
+        try:
+            for action in actions:
+                reader.read(action)
+        except CorruptionError as error:
+            raise InvalidError(f"nothing was committed, because nobody could read it: {error}") from error
 
     def _take(self, record: CommitRecord, actions: list[Action], metadata: Metadata) -> None:
         """Make a commit that was found right part of the history."""

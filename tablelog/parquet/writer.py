@@ -28,7 +28,7 @@ import pyarrow as pa
 from tablelog import env
 from tablelog.format import names
 from tablelog.parquet.encoder import GROUP_BYTES, MIB, FileEncoder, group_rows
-from tablelog.parquet.encoding import SMALL, choose_encoding
+from tablelog.parquet.encoding import Encoding, choose_encoding
 from tablelog.parquet.strands import Chunk, OpenFile, Strands, thread_count
 from tablelog.parquet.transform import split_by_partition
 
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from tablelog.format.schema import Schema
     from tablelog.format.types import Scalar
     from tablelog.parquet.encoder import SortKey
-    from tablelog.parquet.encoding import Encoding
 
 WAITING_BYTES_PER_THREAD: Final = 128 * MIB
 """Rows that are not encoded yet, as Arrow; twice that with a sort order. A thread's next file must be among them."""
@@ -145,7 +144,7 @@ class _Writer:
         self._waiting_max = WAITING_BYTES_PER_THREAD * max(thread_count(), 2) * (2 if sort_order else 1)
         self._lanes: dict[tuple[Scalar | None, ...], _Lane] = {}
         self._held_bytes = 0
-        self._encoding: Encoding | None = None
+        self._encoding = Encoding(options={})
 
     # ----------------------------------------------------------------------- feeding
 
@@ -213,7 +212,7 @@ class _Writer:
 
     def _ratio(self) -> float:
         """Encoded bytes per byte of Arrow, as far as is known."""
-        return max(self.strands.ratio() or (self._encoding or SMALL).ratio, _RATIO_MIN)
+        return max(self.strands.ratio() or self._encoding.ratio, _RATIO_MIN)
 
     def _take(self, lane: _Lane) -> pa.Table:
         self._held_bytes -= lane.size_bytes
@@ -221,7 +220,7 @@ class _Writer:
 
     def _submit(self, lane: _Lane, rows: pa.Table) -> None:
         """Queue a chunk in the lane's file, and end the file if it will be full then."""
-        if self._encoding is None or self._encoding is SMALL:
+        if not self._encoding.judged:
             self._encoding = choose_encoding(rows, rows.num_rows)
         if lane.file is None:
             lane.file = self.strands.open(names.data_file(env.new_id()), lane.values)
@@ -256,7 +255,7 @@ class _Writer:
     # ----------------------------------------------------------------------- storing
 
     def _begin(self) -> FileEncoder:
-        return FileEncoder(self._schema, self._encoding or SMALL, self._sort_keys)
+        return FileEncoder(self._schema, self._encoding, self._sort_keys)
 
     def _store(self, encoder: FileEncoder, file: OpenFile) -> AddFile:
         content, action = encoder.finish(file.path, self._partitioning.id, file.values)

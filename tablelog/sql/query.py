@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from tablelog import env
 from tablelog.engines.duckdb import ENGINE
-from tablelog.engines.duckdb_clock import reads_clock
+from tablelog.engines.duckdb_clock import asked_at_us
 from tablelog.engines.duckdb_tokens import with_plain_spaces
 from tablelog.errors import InvalidError
 from tablelog.sql import parameters
@@ -115,7 +114,7 @@ def _plan(snapshot: Snapshot, need: Need) -> ScanPlan:
 def _settled(names: Names, text: str, given: Parameters) -> _Query:
     """Find the tables of a query, at their versions."""
     text = _readable(text)
-    now_us = env.now_us() if reads_clock(text) else None
+    now_us = asked_at_us(text)
     found = references(text, ENGINE.planner.reserved_words)
     clauses = [reference.clause for reference in found if reference.clause is not None]
     of_clauses, of_query = parameters.split(text, clauses, given)

@@ -71,7 +71,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnReference:
-    """The `sales.orders` of `sales.orders.id` or `sales.orders.*`."""
+    """What a column is said to be of: the `orders` of `orders.id`, the `sales.orders` of `sales.orders.id`."""
 
     start: int
     end: int
@@ -85,6 +85,7 @@ _UNITS: Final = {
     "SYSTEM_TIME": Unit.TIMESTAMP,
     "TAG": Unit.TAG,
 }
+_NAMING: Final = frozenset((Kind.WORD, Kind.NAME))
 _ARROWS: Final = frozenset(("=>", ":="))
 _ALONE: Final = frozenset(("TABLE", "DESCRIBE", "SUMMARIZE", "SHOW"))
 """Words before a table that has no alias."""
@@ -124,16 +125,19 @@ def references(text: str, reserved: frozenset[str]) -> list[Reference]:
     return found
 
 
-def column_references(text: str) -> list[ColumnReference]:
-    """Every `a.b` that has a third part after it and none before it, in the order of the text."""
+def column_references(text: str, tables: Sequence[Reference]) -> list[ColumnReference]:
+    """Every `orders` of `orders.id`, and every `sales.orders` of `sales.orders.id`, in the order of the text."""
     tokens = tokens_of(text)
-    words = [token.word for token in tokens] + [""] * 5
-    return [
-        ColumnReference(start=token.start, end=tokens[place + 2].end, parts=(token.name, tokens[place + 2].name))
-        for place, token in enumerate(tokens)
-        if words[place + 1] == words[place + 3] == "." and (place == 0 or words[place - 1] != ".")
-        if token.kind in {Kind.WORD, Kind.NAME} and tokens[place + 2].kind in {Kind.WORD, Kind.NAME}
-    ]
+    words = [token.word for token in tokens] + [""] * 3
+    taken = {reference.start for reference in tables}
+    found: list[ColumnReference] = []
+    for place, token in enumerate(tokens):
+        begins = token.kind in _NAMING and words[place + 1] == "." and (place == 0 or words[place - 1] != ".")
+        if begins and token.start not in taken:
+            last = place + 2 * (words[place + 3] == "." and tokens[place + 2].kind in _NAMING)
+            parts = tuple(part.name for part in tokens[place : last + 1 : 2])
+            found.append(ColumnReference(start=token.start, end=tokens[last].end, parts=parts))
+    return found
 
 
 def named_in_strings(text: str) -> list[str]:
@@ -142,7 +146,7 @@ def named_in_strings(text: str) -> list[str]:
     words = [token.word for token in tokens]
     calls = any(pair in {("QUERY", "("), ("QUERY_TABLE", "(")} for pair in pairwise(words))
     strings = [token.text.strip("'") for token in tokens if calls and token.kind is Kind.STRING]
-    return [token.name for string in strings for token in tokens_of(string) if token.kind in {Kind.WORD, Kind.NAME}]
+    return [token.name for string in strings for token in tokens_of(string) if token.kind in _NAMING]
 
 
 @dataclass(slots=True)
@@ -323,7 +327,7 @@ class _Reader:
 
     def is_part(self, place: int) -> bool:
         """Whether a token can come after a dot."""
-        return self.kind(place) in {Kind.NAME, Kind.WORD}
+        return self.kind(place) in _NAMING
 
     def closing(self, place: int) -> int:
         """The token that closes the parenthesis at a token."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from tablelog.snapshot import Snapshot
     from tablelog.sql.names import Names
-    from tablelog.sql.references import Clause, Reference
+    from tablelog.sql.references import Clause, ColumnReference, Reference
 
     Evaluate = Callable[[str, int], tuple[str, str | None]]
     """From an expression and the place of its clause to its value's type and text."""
@@ -84,23 +84,33 @@ def _renamings(
     text: str, references: Sequence[Reference], renamed: Sequence[tuple[Reference, str]], quoted: set[str]
 ) -> list[Splice]:
     """The changes of the text that give some references other names."""
-    splices: list[Splice] = []
-    columns = column_references(text)
+    splices: dict[Splice, None] = {}
+    columns = column_references(text, references)
     visible = Counter(reference.visible_name for reference in references)
     for reference, name in renamed:
-        parts = _folded(reference.parts)
-        called = [column for column in columns if _folded(column.parts) == parts]
         new = quote(name)
         if reference.alias is None and not reference.alone:
+            by_full_name = [column for column in columns if _folded(column.parts) == _folded(reference.parts)]
             alias = reference.parts[-1]
-            if called and visible[reference.visible_name] > 1:
-                alias = _unlike(".".join(reference.parts), quoted)  # unclear without the namespace
+            if visible[reference.visible_name] > 1 and len(reference.parts) > 1:
+                alias = _clear_alias(reference, columns, quoted, needed=bool(by_full_name))
             new += f" AS {quote(alias)}"
-            splices += [Splice(column.start, column.end, quote(alias)) for column in called]
-        splices.append(Splice(reference.start, reference.end, new))
+            splices |= dict.fromkeys(Splice(column.start, column.end, quote(alias)) for column in by_full_name)
+        splices[Splice(reference.start, reference.end, new)] = None
         if reference.clause is not None:
-            splices.append(Splice(reference.clause.start, reference.clause.end, ""))
-    return list(dict.fromkeys(splices))
+            splices[Splice(reference.clause.start, reference.clause.end, "")] = None
+    return list(splices)
+
+
+def _clear_alias(reference: Reference, columns: Sequence[ColumnReference], quoted: set[str], *, needed: bool) -> str:
+    """An alias for a dotted name whose last part means other tables of the text too."""
+    last = reference.parts[-1]
+    if not any(_folded(column.parts) == (last.casefold(),) for column in columns):
+        return _unlike(".".join(reference.parts), quoted)
+    if needed:
+        name = ".".join(reference.parts)
+        raise InvalidError(f"{last} may be {name} or another table of the query; write {name} AS … and use that alias")
+    return last
 
 
 def _travelled(names: Names, parts: Sequence[str], clause: Clause, evaluate: Evaluate) -> Snapshot:

@@ -37,7 +37,7 @@ def test_an_error_is_one_line_on_stderr(place: Path) -> None:
     assert ran.stderr == "error: no table nope; there are orders, größe.päron 梨\n"
 
 
-@pytest.mark.parametrize("form", ["--json", "--csv", "--limit=100000"])
+@pytest.mark.parametrize("form", ["--json", "--csv", "--limit=5000"])
 def test_a_reader_that_has_seen_enough_is_left_in_peace(place: Path, form: str) -> None:
     query = "SELECT range, repeat('x', 100) FROM range(100000)"
     with subprocess.Popen(
@@ -51,18 +51,18 @@ def test_a_reader_that_has_seen_enough_is_left_in_peace(place: Path, form: str) 
         assert process.wait(60) == 1
 
 
-@pytest.mark.parametrize("times", [1, 3])
-def test_an_interrupt_ends_a_long_query_without_a_traceback(place: Path, times: int) -> None:
+def test_an_interrupt_ends_a_long_query_at_once(place: Path) -> None:
     query = "SELECT count(*) FROM range(1000000000) a, range(1000000) b WHERE a.range % 7 = b.range % 5"
     with subprocess.Popen(
-        [*COMMAND, "sql", str(place), query], stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=_hear_interrupts
+        [*COMMAND, "sql", str(place), query],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=_hear_interrupts,
     ) as process:
         try:
             _wait_until_busy(process.pid)
-            for _ in range(times):
-                process.send_signal(signal.SIGINT)
-                time.sleep(0.2)
-            assert process.wait(30) in {130, -signal.SIGINT}  # shells call both 130
+            process.send_signal(signal.SIGINT)
+            assert process.wait(10) == 130
             assert process.stderr is not None
             assert process.stderr.read() == b""
         finally:
@@ -104,10 +104,10 @@ def test_progress_is_on_stderr_and_only_on_a_terminal(place: Path, tmp_path: Pat
         os.close(ours)
 
 
-def test_a_long_query_draws_nothing_on_stdout(place: Path) -> None:
-    query = "SELECT count(*) AS n FROM range(30000000) a, range(30) b WHERE (a.range * b.range) % 7 = 3"
-    ran = run("sql", place, query, "--json")
-    assert list(json.loads(ran.stdout)[0]) == ["n"]
+def test_duckdb_draws_no_progress_on_stdout(place: Path) -> None:
+    # `python -m` looks to DuckDB like a person at a prompt.
+    ran = run("sql", place, "SELECT current_setting('enable_progress_bar') AS drawn", "--json")
+    assert json.loads(ran.stdout) == [{"drawn": False}]
 
 
 def test_the_usual_lake_comes_from_the_environment(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,8 +21,10 @@ from tablelog.format.types import Decimal, Time, Timestamp, is_float, parse_type
 from tablelog.parquet.arrow import arrow_schema, stored_value
 from tablelog.parquet.columns import fields_from_user_schema
 from tablelog.parquet.encoder import FileEncoder
-from tablelog.parquet.encoding import SMALL
+from tablelog.parquet.encoding import Encoding
 from tablelog.parquet.statistics import statistics_from_metadata
+
+ENCODING = Encoding(options={"store_decimal_as_integer": True})
 
 
 def schema_of(**columns: Any) -> Schema:
@@ -31,7 +33,7 @@ def schema_of(**columns: Any) -> Schema:
 
 def statistics_of(schema: Schema, *groups: dict[str, Any]) -> dict[int, FieldStatistics]:
     """What a file says that has those row groups."""
-    encoder = FileEncoder(schema, SMALL, ())
+    encoder = FileEncoder(schema, ENCODING, ())
     for group in groups:
         encoder.add(pa.table(group, schema=arrow_schema(schema)))
     return dict(encoder.finish("data/x.parquet", 0, ())[1].statistics)
@@ -173,7 +175,7 @@ def test_nulls_inside_structs_are_counted_as_sql_sees_them(tmp_path: Any) -> Non
         [None, {"a": 1, "t": None}, {"a": None, "t": {"f": math.nan}}, {"a": 3, "t": {"f": None}}],
         arrow_schema(schema).field(0).type,
     )
-    encoder = FileEncoder(schema, SMALL, ())
+    encoder = FileEncoder(schema, ENCODING, ())
     encoder.add(pa.table({"s": array}, schema=arrow_schema(schema)))
     content, action = encoder.finish("data/x.parquet", 0, ())
     (tmp_path / "x.parquet").write_bytes(content)

@@ -457,7 +457,7 @@ def test_columns_are_encoded_by_what_is_in_them() -> None:
 def test_two_columns_with_the_same_dotted_path_do_not_mix_up() -> None:
     schema = new_schema(fields_from_user_schema({"a.b": "int64", "a": "struct<b: string>"}))
     table = pa.table(
-        {"a.b": range(10_000), "a": [{"b": f"text {each}"} for each in range(10_000)]}, schema=arrow_schema(schema)
+        {"a.b": range(20_000), "a": [{"b": f"text {each}"} for each in range(20_000)]}, schema=arrow_schema(schema)
     )
     folder = Folder()
     (file,) = write(table.to_batches(), folder, schema=schema)
