@@ -14,9 +14,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from tablelog.errors import CorruptionError, InvalidError, NotFoundError
+from tablelog.errors import CorruptionError, InvalidError, NotFoundError, TablelogError
 from tablelog.format import names
 from tablelog.format.schema import check_name
+from tablelog.format.values import count, member
 from tablelog.log.commits import Draft, Head, head_of
 from tablelog.log.followed import FollowedLog
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from tablelog.store.base import ObjectStore
 
 FORMAT_VERSION: Final = 1
+_KINDS: Final = frozenset(
+    ("lake", "create_namespace", "drop_namespace", "create_table", "drop_table", "rename_table", "undrop_table")
+)
 _PARTS_MAX: Final = 2
 _NAMESPACES_OF_DUCKDB: Final = frozenset(("main", "memory", "temp", "system", "information_schema", "pg_catalog"))
 
@@ -91,43 +95,64 @@ class _CatalogHistory:
         return self._head
 
     def apply(self, record: CommitRecord) -> None:
-        for action in record.actions:
-            ((kind, body),) = action.items()
-            try:
+        try:
+            for action in record.actions:
+                ((kind, body),) = action.items()
                 self._apply(kind, body, record.version)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                raise CorruptionError(
-                    f"version {record.version} of the catalog: {kind} is not well formed: {error}"
-                ) from error
+        except TablelogError as error:
+            raise type(error)(f"version {record.version} of the catalog: {error}") from error
         self._head = head_of(record)
 
-    def _apply(self, kind: str, body: Mapping[str, Any], version: int) -> None:
+    def _apply(self, kind: str, body: Any, version: int) -> None:
+        if kind not in _KINDS:
+            raise InvalidError(f"it has an action {kind!r} that this tablelog does not know; upgrade tablelog")
+        try:
+            self._change(kind, body, version)
+        except TablelogError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CorruptionError(f"{kind} is not well formed: {error!r}") from error
+
+    def _change(self, kind: str, body: Mapping[str, Any], version: int) -> None:
         match kind:
             case "lake":
-                if int(body["format_version"]) > FORMAT_VERSION:
+                if count(body["format_version"]) > FORMAT_VERSION:
                     raise InvalidError(f"the lake has format version {body['format_version']}; upgrade tablelog")
             case "create_namespace":
-                self._namespaces.add(body["name"])
+                self._namespaces.add(_part(body["name"]))
             case "drop_namespace":
-                self._namespaces.discard(body["name"])
+                self._namespaces.discard(_part(body["name"]))
             case "create_table":
-                entry = TableEntry(id=body["id"], name=TableName(*body["name"]), path=names.check_path(body["path"]))
+                path = names.check_path(body["path"])
+                entry = TableEntry(id=member(str, body["id"]), name=_decode_name(body["name"]), path=path)
                 self._entries[entry.id] = entry
             case "drop_table":
                 self._entries[body["id"]] = replace(self._entries[body["id"]], dropped_version=version)
             case "rename_table":
-                self._entries[body["id"]] = replace(self._entries[body["id"]], name=TableName(*body["name"]))
+                self._entries[body["id"]] = replace(self._entries[body["id"]], name=_decode_name(body["name"]))
             case "undrop_table":
-                entry = replace(self._entries[body["id"]], name=TableName(*body["name"]), dropped_version=None)
+                entry = replace(self._entries[body["id"]], name=_decode_name(body["name"]), dropped_version=None)
                 self._entries[entry.id] = entry
             case _:
-                raise InvalidError(
-                    f"the catalog has an action {kind!r} that this tablelog does not know; upgrade tablelog"
-                )
+                raise AssertionError(kind)
 
     def state(self) -> CatalogState:
         assert self._head is not None
         return CatalogState(self._head.version, dict(self._entries), frozenset(self._namespaces))
+
+
+def _decode_name(data: Any) -> TableName:
+    namespace, name = member(list, data)
+    return TableName(_part(namespace) if namespace != "" else "", _part(name))
+
+
+def _part(data: Any) -> str:
+    """One part of a name as the log has it."""
+    try:
+        check_name(member(str, data), "name")
+    except InvalidError as error:
+        raise CorruptionError(str(error)) from error
+    return str(data)
 
 
 class Catalog:

@@ -7,6 +7,7 @@ commit, and every change that returns is durable.
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
@@ -110,8 +111,7 @@ class Table:
         if (version is None) == (timestamp is None):
             raise InvalidError("give exactly one of version= and timestamp=")
         if version is not None:
-            if isinstance(version, bool) or not isinstance(version, int) or version < 0:
-                raise InvalidError(f"version {version!r} is not a version; versions are whole numbers from 0")
+            version = _version(version)
             newest = self._log.known()
             if version > newest.version:
                 self._log.refresh()
@@ -240,6 +240,13 @@ class Table:
 
         record: CommitRecord = self._log.commit(readable)
         return self._history.commits[record.version]
+
+
+def _version(value: object) -> int:
+    """A version that a person or a data frame gave."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < 0:
+        raise InvalidError(f"version {value!r} is not a version; versions are whole numbers from 0")
+    return operator.index(value)
 
 
 def open_table(url: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None) -> Table:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -18,6 +17,7 @@ from tests.table.reading import readings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 ROWS = {"id": [1, 2, 3], "name": ["a", "b", None], "price": [1.0, 2.0, 3.0]}
 
@@ -196,6 +196,8 @@ class TestActions:
         ("version", "kind", "change"),
         [
             (1, "add", put(rows=-1)),
+            (1, "add", put(rows=10**30)),
+            (1, "add", put(size=2**63)),
             (1, "add", put(rows=1.5)),
             (1, "add", put(rows="3")),
             (1, "add", put(rows=True)),
@@ -340,7 +342,7 @@ class TestActions:
         catalog = tl.connect(table.parent)
         catalog.drop_table("t")
         folder = table.parent / "_catalog"
-        newest = sorted(folder.iterdir())[-1]
+        newest = max(folder.iterdir())
         record = decode_commit(newest.read_bytes(), newest.name)
         bad = CommitRecord(version=record.version + 1, id="x", parent=record.checksum, timestamp_us=record.timestamp_us + 1,
                            operation="x", actions=(action,))  # fmt: skip
@@ -363,9 +365,6 @@ class TestActions:
         assert_corrupt(table, names=path.name)
 
     def test_huge_numbers_are_no_crash(self, table: Path) -> None:
-        act(table, 1, "add", put(rows=10**30, size=10**30))
-        with pytest.raises(tl.CorruptionError):
-            tl.open_table(table).to_arrow()
         rewrite(table, 4, lambda members: members.update(timestamp_us=10**30))
         handle = tl.open_table(table)
         assert handle.version == 4
