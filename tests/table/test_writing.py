@@ -113,7 +113,7 @@ class TestAppend:
 
     @pytest.mark.parametrize(
         "info",
-        [{"by": "me"}, {"rows_added": 1}, {"x": object()}, {"x": float("inf")}, {"x": {1, 2}}, 5, "text"],
+        [{"by": "me"}, {"rows_added": 1}, {"x": 1j}, {"x": float("inf")}, {"x": {1, 2}}, 5, "text"],
         ids=str,
     )
     def test_info_that_cannot_be_kept_is_refused_before_anything_is_read(self, table: tl.Table, info: Any) -> None:
