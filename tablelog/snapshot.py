@@ -21,9 +21,10 @@ from tablelog.errors import InvalidError
 from tablelog.format.predicate import ALWAYS
 from tablelog.log.state import datetime_of
 from tablelog.ops.scan import plan_scan
+from tablelog.parquet.reader import check_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
     import pandas as pd
@@ -194,9 +195,16 @@ class Scan:
 
     def to_polars(self) -> pl.DataFrame:
         """The rows as a Polars data frame."""
-        if self.where is None:
-            return self.lazy().collect()
-        return polars.to_frame(self.to_arrow(), self.plan.fields)
+        if self.where is not None:
+            return polars.to_frame(self.to_arrow(), self.plan.fields)
+        try:
+            frame = self.lazy().collect()
+        except Exception:
+            self._check_files()
+            raise
+        if frame.height != self.plan.row_count_max:
+            self._check_files()
+        return frame
 
     def to_pandas(self) -> pd.DataFrame:
         """The rows as a pandas data frame (pandas must be installed)."""
@@ -221,11 +229,21 @@ class Scan:
         if self.now_us is not None:
             cursor.set_clock(self.now_us)
         whole = plan_scan(self.plan.state, None, self.plan.predicate)
-        cursor.present(ROWS, whole, self.store)
         columns = ", ".join(quote(name) for name in names)
-        try:
-            result = cursor.relation(f"SELECT {columns} FROM {ROWS} WHERE ({self.where}\n)").to_arrow_reader()
-        except Exception as error:
-            raise InvalidError(f"cannot read {self.name} where {self.where}: {first_line(error)}") from error
-        batches = (batch.cast(schema) for batch in result)
-        return pa.RecordBatchReader.from_batches(schema, batches)
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            try:
+                cursor.present(ROWS, whole, self.store)
+                text = f"SELECT {columns} FROM {ROWS} WHERE ({self.where}\n)"
+                for batch in cursor.relation(text).to_arrow_reader():
+                    yield batch.cast(schema)
+            except Exception as error:
+                self._check_files()
+                raise InvalidError(f"cannot read {self.name} where {self.where}: {first_line(error)}") from error
+
+        return pa.RecordBatchReader.from_batches(schema, batches())
+
+    def _check_files(self) -> None:
+        """Raise `CorruptionError` if an engine failed because of a file; it names none or says something else."""
+        for file in self.plan.files:
+            check_file(self.store, file, self.plan.state.metadata.schemas[file.schema_id])

@@ -69,7 +69,7 @@ class Answer:
         """Lines of CSV, the names first. NULL is nothing at all, the empty text is a pair of quotes."""
         yield ",".join(map(_field, self.names))
         for row in islice(self.rows(), limit):
-            yield ",".join("" if value is None else _field(str(value)) for value in row)
+            yield ",".join(map(_field, row))
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
@@ -92,7 +92,10 @@ def _rows(batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
     return zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
-def _field(text: str) -> str:
+def _field(value: Any) -> str:
+    if value is None:
+        return ""
+    text = str(value).lower() if isinstance(value, bool) else str(value)
     if text and not any(mark in text for mark in ',"\r\n') and text == text.strip():
         return text
     return '"' + text.replace('"', '""') + '"'

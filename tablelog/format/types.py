@@ -229,8 +229,6 @@ def can_widen(old: DataType, new: DataType) -> bool:
             return False
 
 
-# --------------------------------------------------------------------------- text
-
 _NAMES: Final[dict[str, DataType]] = {
     **{str(primitive): primitive for primitive in Primitive},
     **dict.fromkeys(("bool", "logical"), Primitive.BOOLEAN),

@@ -7,13 +7,16 @@ were widened, and filled with their default if the file is older than the column
 from __future__ import annotations
 
 import io
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tablelog.errors import CorruptionError, NotFoundError
-from tablelog.parquet.arrow import arrow_type, default_scalar
+from tablelog.errors import CorruptionError, InvalidError, NotFoundError
+from tablelog.format.layout import column_sources
+from tablelog.format.types import Field, Timestamp, children, with_children
+from tablelog.parquet.arrow import arrow_type, default_scalar, type_from_arrow
 from tablelog.store.base import ByteRange, local_path
 
 if TYPE_CHECKING:
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
     from tablelog.format.actions import AddFile
     from tablelog.format.layout import ColumnSource
+    from tablelog.format.schema import Schema
+    from tablelog.format.types import DataType
     from tablelog.store.base import ObjectStore
 
 BATCH_ROWS: Final = 131_072
@@ -37,21 +42,54 @@ def read_batches(
 
     """
     physical = [column.physical.name for column in columns if column.physical is not None]
-    row_count = 0
+    with _opened(store, file, columns) as parquet:
+        # A file without any wanted column still says how many rows of defaults there are.
+        read = physical or parquet.schema_arrow.names[:1]
+        for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=read):
+            yield pa.RecordBatch.from_arrays([_column(batch, column) for column in columns], schema=schema)
+
+
+def check_file(store: ObjectStore, file: AddFile, written: Schema) -> None:
+    """Make sure that the file's footer says what the log says: so many rows, and the columns of the schema `written`.
+
+    Raises:
+        CorruptionError: it does not.
+
+    """
+    with _opened(store, file, column_sources(written.fields, written)):
+        pass
+
+
+@contextmanager
+def _opened(store: ObjectStore, file: AddFile, columns: tuple[ColumnSource, ...]) -> Iterator[pq.ParquetFile]:
+    """The file, its footer checked; what goes wrong while it is read is its fault."""
+    place = f"{store.url}/{file.path}"
     try:
         with _open(store, file) as source:
             parquet = pq.ParquetFile(source, pre_buffer=True)
-            # A file without any wanted column still says how many rows of defaults there are.
-            read = physical or parquet.schema_arrow.names[:1]
-            for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=read):
-                row_count += batch.num_rows
-                yield pa.RecordBatch.from_arrays([_column(batch, column) for column in columns], schema=schema)
+            if parquet.metadata.num_rows != file.row_count:
+                raise CorruptionError(f"{place} has {parquet.metadata.num_rows} rows, the log says {file.row_count}")
+            for field in (column.physical for column in columns if column.physical is not None):
+                found = type_from_arrow(parquet.schema_arrow.field(field.name).type, field.name)
+                if _bare(found) != _bare(field.type):
+                    raise CorruptionError(
+                        f"{place} has the column {field.name!r} as {found}, the log says {field.type}"
+                    )
+            yield parquet
     except (FileNotFoundError, NotFoundError) as error:
-        raise CorruptionError(f"{store.url}/{file.path} is in the log but not in the store") from error
-    except (pa.ArrowException, KeyError, OSError) as error:
-        raise CorruptionError(f"{store.url}/{file.path} cannot be read as the log describes it: {error}") from error
-    if row_count != file.row_count:
-        raise CorruptionError(f"{store.url}/{file.path} has {row_count} rows, the log says {file.row_count}")
+        raise CorruptionError(f"{place} is in the log but not in the store") from error
+    except (pa.ArrowException, KeyError, OSError, InvalidError) as error:
+        raise CorruptionError(f"{place} cannot be read as the log describes it: {error}") from error
+
+
+def _bare(type_: DataType) -> DataType:
+    """A type as Parquet holds it: instants in UTC, no ids, nothing about nulls."""
+    match type_:
+        case Timestamp(unit=unit, zone=str()):
+            return Timestamp(unit, "UTC")
+        case _:
+            inside = (Field(name=child.name, type=_bare(child.type)) for child in children(type_))
+            return with_children(type_, tuple(inside))
 
 
 def _column(batch: pa.RecordBatch, column: ColumnSource) -> pa.Array[Any]:
