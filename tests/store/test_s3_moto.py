@@ -128,7 +128,7 @@ def test_a_create_whose_connection_breaks_never_says_true_for_another_ones_objec
     try:
         created = retrying(bare).put_if_absent("key", b"data")
     except StoreError as error:
-        assert error.maybe_applied is True  # noqa: PT017 - either outcome is right
+        assert error.maybe_applied is True
     else:
         assert created is False
     assert bare.get("key") == b"data"
