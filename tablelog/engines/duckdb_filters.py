@@ -32,6 +32,7 @@ from tablelog.format.predicate import (
     Operator,
     Or,
     Predicate,
+    is_in,
     starts_with,
 )
 from tablelog.format.types import (
@@ -46,7 +47,7 @@ from tablelog.format.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from tablelog.format.schema import Schema
     from tablelog.format.types import DataType, Field, Scalar
@@ -111,7 +112,7 @@ class _Reader:
                 return Not(self.is_null(node["children"][0]))
             case "COMPARE_IN":
                 operand, *members = node["children"]
-                return Or(tuple(self.compare(operand, Operator.EQUAL, member) for member in members))
+                return _one_of(self.compare(operand, Operator.EQUAL, member) for member in members)
             case "COMPARE_BETWEEN":
                 lower = self.compare(node["input"], Operator.GREATER_OR_EQUAL, node["lower"])
                 return And((lower, self.compare(node["input"], Operator.LESS_OR_EQUAL, node["upper"])))
@@ -231,6 +232,15 @@ def _inside(field: Field, names: Sequence[str]) -> Field | None:
         members = found.type.fields if found is not None and isinstance(found.type, Struct) else ()
         found = next((member for member in members if member.name == name), None)
     return found
+
+
+def _one_of(comparisons: Iterable[Predicate]) -> Predicate:
+    """That a column equals one of some constants."""
+    each = tuple(comparisons)
+    plain = [found for found in each if isinstance(found, Comparison) and found.operator is Operator.EQUAL]
+    if len(plain) == len(each) and len({found.field_id for found in plain}) == 1:
+        return is_in(plain[0].field_id, (found.value for found in plain))
+    return Or(each)
 
 
 def _names_are_plain(field: Field) -> bool:

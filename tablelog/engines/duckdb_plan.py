@@ -13,9 +13,12 @@ and a scan that the unoptimized plan has and the optimized one has not means tha
 
 from __future__ import annotations
 
+import datetime as dt
+import decimal
 import json
 import re
 import threading
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,7 +35,7 @@ from tablelog.errors import InvalidError
 from tablelog.format.predicate import ALWAYS, UNKNOWN, And, Not, Or
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Hashable, Iterator, Sequence
 
     from tablelog.engines.duckdb_tokens import Token
     from tablelog.format.predicate import Predicate
@@ -50,6 +53,12 @@ _DISABLED: Final = (
 )
 _SHAPES_MAX: Final = 1_000
 """Shapes of tables kept; more would only be memory."""
+_ANSWERS_MAX: Final = 1_000
+"""Answers kept, for the same reason."""
+_PLAIN: Final = frozenset(
+    (bool, int, float, str, bytes, type(None), decimal.Decimal, dt.date, dt.time, dt.datetime, dt.timedelta)
+)
+"""Types of parameters whose `repr` says all about them."""
 _PLANNED: Final = re.compile(r"\bplanning\.(t\d+_\d+)$")
 _BEYOND_A_ROW: Final = frozenset(("SUBQUERY", "WINDOW", "POSITIONAL_REFERENCE"))
 """Classes of expressions whose value is not one of the row's own columns' doing."""
@@ -82,6 +91,7 @@ class Planner:
         self._lock = threading.Lock()
         self._shapes: dict[str, int] = {}
         self._tables: set[str] = set()
+        self._answers: dict[Hashable, Mapping[str, Need]] = {}
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A cursor with no names in it: for parsing, binding and planning."""
@@ -120,24 +130,49 @@ class Planner:
         *,
         others: Mapping[str, Any] | None = None,
         now_us: int | None = None,
-    ) -> dict[str, Need]:
+    ) -> Mapping[str, Need]:
         """What a query needs of each of its tables.
 
         `tables` maps the names under which the query knows them to their columns, `others` names to Python's data
         frames and the like. `now_us` is the moment that `now()` and its relatives give.
+
+        What was asked before is remembered, unless it depends on more than text, columns and parameters.
         """
+        question = None if others or now_us is not None else _question(text, tables, parameters)
+        known = None if question is None else self._answers.get(question)
+        if known is None:
+            known = self._needs(text, tables, parameters, others=others or {}, now_us=now_us)
+            if known is None:
+                return dict.fromkeys(tables, Need())
+            if question is not None:
+                with self._lock:
+                    if len(self._answers) >= _ANSWERS_MAX:
+                        self._answers.clear()
+                    self._answers[question] = known
+        return known
+
+    def _needs(
+        self,
+        text: str,
+        tables: Mapping[str, Schema],
+        parameters: Any,
+        *,
+        others: Mapping[str, Any],
+        now_us: int | None,
+    ) -> Mapping[str, Need] | None:
+        """The same, asked anew; None if DuckDB cannot plan the query: running it will say why, and better."""
         with closing(self.cursor()) as cursor:
             if now_us is not None:
                 set_clock(cursor, now_us)
             planned = {name: self._show(cursor, name, tables) for name in tables}
             try:
-                for name, value in (others or {}).items():
+                for name, value in others.items():
                     cursor.register(name, value)
                 scans = _explained(cursor, text, parameters)
             except (duckdb.Error, ValueError, KeyError):
-                scans = None  # running it will say what is wrong, better than planning could
+                return None
             if scans is None:
-                return {name: Need() for name in tables}
+                return dict.fromkeys(tables, Need())
             _read_filters(cursor, scans, {planned[name]: schema for name, schema in tables.items()})
             return {name: _need([scan for scan in scans if scan.table == planned[name]]) for name in tables}
 
@@ -198,6 +233,15 @@ class Planner:
         return len(self._shapes) >= _SHAPES_MAX
 
 
+def _question(text: str, tables: Mapping[str, Schema], parameters: Any) -> Hashable | None:
+    """All that the needs of a query depend on; None if it cannot be told apart from others for sure."""
+    given = parameters.items() if isinstance(parameters, Mapping) else enumerate(parameters or ())
+    values = tuple((name, type(value), repr(value)) for name, value in given)
+    if any(kind not in _PLAIN for _, kind, _ in values):
+        return None
+    return text, values, tuple((name, _names_and_shape(schema)) for name, schema in tables.items())
+
+
 def _check_boolean(cursor: duckdb.DuckDBPyConnection, text: str) -> None:
     try:
         # In a WHERE, DuckDB itself refuses what gives more or fewer values than rows.
@@ -242,6 +286,10 @@ class _Scan:
 
 def _shape(schema: Schema) -> str:
     return ", ".join(f"c{field.id} {sql_type(field.type)}" for field in schema.fields)
+
+
+def _names_and_shape(schema: Schema) -> Hashable:
+    return tuple(field.name for field in schema.fields), _shape(schema)
 
 
 def _explained(cursor: duckdb.DuckDBPyConnection, text: str, parameters: Any) -> list[_Scan] | None:
@@ -309,12 +357,13 @@ def _read_filters(cursor: duckdb.DuckDBPyConnection, scans: Sequence[_Scan], sch
     for scan in scans:
         found = [next(trees) for _ in scan.filters]
         read = (UNKNOWN if tree is None else predicate_of(tree, schemas[scan.table]) for tree in found)
-        scan.predicate = And(tuple(read))
+        scan.predicate = And(tuple(read)) if found else ALWAYS
 
 
 def _need(scans: Sequence[_Scan]) -> Need:
     """What several scans of one table need together; everything if there is none, for then nothing is known."""
     if not scans:
         return Need()
-    predicate = scans[0].predicate if len(scans) == 1 else Or(tuple(scan.predicate for scan in scans))
+    some = [scan.predicate for scan in scans]
+    predicate = ALWAYS if ALWAYS in some else some[0] if len(some) == 1 else Or(tuple(some))
     return Need(predicate=predicate, counts_only=all(scan.counts_only for scan in scans))

@@ -9,7 +9,7 @@ the filters itself.
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -25,7 +25,7 @@ from tablelog.parquet.arrow import arrow_schema
 from tablelog.store.base import local_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     import pyarrow as pa
     from polars.lazyframe.resolver import FilterExpr
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 def polars_schema(fields: tuple[Field, ...]) -> pl.Schema:
     """The columns as Polars has them. Instants in a zone that Polars does not know are shown in UTC."""
-    return _schema(_with_zones(field, _known_zone) for field in fields)
+    return _schema(tuple(_with_zones(field, _known_zone) for field in fields))
 
 
 def scan_lazily(state: TableState, store: ObjectStore, fields: tuple[Field, ...]) -> pl.LazyFrame:
@@ -137,7 +137,7 @@ def _arrow_reader(plan: ScanPlan, store: ObjectStore) -> Callable[[list[str]], p
 def _scan_layout(layout: Layout, store: ObjectStore, target: pl.Schema, schemas: Mapping[int, Schema]) -> pl.LazyFrame:
     paths = [local_path(store, file.path) for file in layout.files]
     physical = [source.physical for source in layout.columns if source.physical is not None]
-    as_written = _schema(_with_zones(field, _utc) for field in physical)
+    as_written = _schema(tuple(_with_zones(field, _utc) for field in physical))
     written = {schemas[file.schema_id].id for file in layout.files}
     frame = pl.scan_parquet(
         [path for path in paths if path is not None],
@@ -198,7 +198,8 @@ def _literal(value: Scalar | None, type_: DataType, dtype: pl.DataType) -> pl.Ex
     return pl.lit(value, dtype=pl.Int64).cast(dtype)
 
 
-def _schema(fields: Iterable[Field]) -> pl.Schema:
+@lru_cache(maxsize=256)
+def _schema(fields: tuple[Field, ...]) -> pl.Schema:
     return _frame(arrow_schema(fields).empty_table()).schema
 
 

@@ -19,8 +19,10 @@ from __future__ import annotations
 
 import math
 import sys
+from bisect import bisect_left
 from dataclasses import dataclass
 from enum import Flag, StrEnum, auto
+from itertools import groupby
 from typing import TYPE_CHECKING, Final, assert_never
 
 from tablelog.format.statistics import UNKNOWN as NO_STATISTICS
@@ -64,6 +66,15 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
+class IsIn:
+    """A field equals one of some values; made by `is_in`."""
+
+    field_id: int
+    members: tuple[Scalar, ...]
+    """In ascending order, each once, none of them NaN."""
+
+
+@dataclass(frozen=True, slots=True)
 class IsNull:
     """A field is null. Never itself null."""
 
@@ -103,7 +114,7 @@ class Unknown:
     """A condition that was not understood."""
 
 
-Predicate = Comparison | IsNull | IsTrue | Not | And | Or | Unknown
+Predicate = Comparison | IsIn | IsNull | IsTrue | Not | And | Or | Unknown
 
 UNKNOWN: Final = Unknown()
 ALWAYS: Final = And(())
@@ -114,8 +125,19 @@ _SURROGATES: Final = range(0xD800, 0xE000)
 
 
 def is_in(field_id: int, members: Iterable[Scalar]) -> Predicate:
-    """The field equals one of the members."""
-    return Or(tuple(Comparison(field_id, Operator.EQUAL, member) for member in members))
+    """The field equals one of the members, of which there may be thousands.
+
+    >>> is_in(1, [3, 1, 3])
+    IsIn(field_id=1, members=(1, 3))
+    """
+    each = tuple(members)
+    try:
+        ordered = sorted(each)
+    except (TypeError, ArithmeticError):
+        ordered = []
+    if not ordered or any(isinstance(member, float) and math.isnan(member) for member in each):
+        return Or(tuple(Comparison(field_id, Operator.EQUAL, member) for member in each))
+    return IsIn(field_id, tuple(member for member, _ in groupby(ordered)))
 
 
 def starts_with(field_id: int, prefix: str) -> Predicate:
@@ -175,6 +197,8 @@ def _outcomes(predicate: Predicate, statistics_of: Callable[[int], FieldStatisti
             return bits
         case Not(operand=operand):
             return _NOT[_outcomes(operand, statistics_of, row_count)]
+        case IsIn(field_id=field_id, members=members):
+            return _is_in(statistics_of(field_id), members, row_count)
         case IsNull(field_id=field_id):
             nulls = statistics_of(field_id).null_count
             if nulls is None:
@@ -216,6 +240,15 @@ def _compare(known: FieldStatistics, operator: Operator, value: Scalar, row_coun
     if nulls is not None and nans is not None and nulls + nans >= row_count:
         return bits
     return bits | _compare_bounds(known.min, known.max, operator, value)
+
+
+def _is_in(known: FieldStatistics, members: tuple[Scalar, ...], row_count: int) -> int:
+    """Truth values of `x IN members`: the least member that is not below all x says it for every other."""
+    try:
+        place = 0 if known.min is None else bisect_left(members, known.min)
+    except TypeError:
+        place = 0
+    return _compare(known, Operator.EQUAL, members[min(place, len(members) - 1)], row_count)
 
 
 def _compare_nan(operator: Operator, value: Scalar) -> int:

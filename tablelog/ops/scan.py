@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tablelog.format.layout import Layout, group_by_layout, is_unchanged, statistics_as
 from tablelog.format.partitioning import Transform
-from tablelog.format.predicate import ALWAYS, And, Comparison, Operator, Or, Truth, outcomes
+from tablelog.format.predicate import ALWAYS, And, Comparison, IsIn, Operator, Truth, outcomes
 from tablelog.format.statistics import UNKNOWN
 from tablelog.format.values import demote
 from tablelog.parquet.transform import transform_scalar
@@ -145,16 +145,8 @@ def _equalities(predicate: Predicate) -> Iterator[tuple[int, tuple[Scalar, ...]]
                 yield from _equalities(operand)
         case Comparison(field_id=field_id, operator=Operator.EQUAL, value=value):
             yield field_id, (value,)
-        case Or(operands=(Comparison(field_id=field_id), *_) as operands):
-            members = [
-                operand.value
-                for operand in operands
-                if isinstance(operand, Comparison)
-                and operand.operator is Operator.EQUAL
-                and operand.field_id == field_id
-            ]
-            if len(members) == len(operands):
-                yield field_id, tuple(members)
+        case IsIn(field_id=field_id, members=members):
+            yield field_id, members
         case _:
             return
 

@@ -52,7 +52,7 @@ class _Query:
     now_us: int | None
     """The time of the query; None if it does not ask for it."""
 
-    def needs(self, usable: Mapping[str, Any]) -> dict[str, Need]:
+    def needs(self, usable: Mapping[str, Any]) -> Mapping[str, Need]:
         """What it needs of each of its tables."""
         if not self.snapshots:
             return {}

@@ -276,8 +276,9 @@ class _Reader:
         return _UNITS.get(self.word(place)) if self.word(place + 1) == "AS" and self.word(place + 2) == "OF" else None
 
     def opens_at_clause(self, place: int) -> bool:
-        words = [self.word(place + ahead) for ahead in range(4)]
-        return words[:2] == ["AT", "("] and words[2] in _UNITS and words[3] in _ARROWS
+        if self.word(place) != "AT" or self.word(place + 1) != "(":
+            return False
+        return self.word(place + 2) in _UNITS and self.word(place + 3) in _ARROWS
 
     def expression_end(self, place: int) -> int:
         """The token after the value of AS OF: one operand, or several with plus and minus between them."""

@@ -49,7 +49,7 @@ class Query:
         match self.kind:
             case "aggregate":
                 price, weight, quantity = pl.col("price"), pl.col("weight"), pl.col("quantity")
-                whole = quantity.sum().cast(pl.Int64).alias("q")
+                whole = quantity.cast(pl.Int64).sum().alias("q")  # a sum of INTEGER is one to Polars, and overflows
                 frame = frame.select(
                     pl.len().alias("n"),
                     price.sum().alias("p"),

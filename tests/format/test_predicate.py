@@ -16,6 +16,7 @@ from tablelog.format.predicate import (
     UNKNOWN,
     And,
     Comparison,
+    IsIn,
     IsNull,
     IsTrue,
     Not,
@@ -52,6 +53,8 @@ def evaluate(predicate: Predicate, row: dict[int, Any]) -> Truth:
             if row[field_id] is None:
                 return Truth.NULL
             return Truth.TRUE if COMPARE[how](order(row[field_id]), order(value)) else Truth.FALSE
+        case IsIn(field_id=field_id, members=members):
+            return evaluate(Or(tuple(Comparison(field_id, Operator.EQUAL, member) for member in members)), row)
         case IsNull(field_id=field_id):
             return Truth.TRUE if row[field_id] is None else Truth.FALSE
         case IsTrue(field_id=field_id):
