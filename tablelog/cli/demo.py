@@ -18,7 +18,7 @@ from tablelog.cli.output import out, write_json
 from tablelog.errors import InvalidError
 from tablelog.lake import connect
 
-_OWN: Final = frozenset(("_catalog", "_probe", "flights", *SMALL_TABLES))
+_OWN: Final = frozenset(("_catalog", "flights", *SMALL_TABLES))
 """All that a demo leaves in its folder."""
 
 

@@ -3,8 +3,10 @@
     _log/00000000000000000042.json    commit 42
     data/0192f3c4-….parquet           rows; the name is a UUIDv7, so it carries the time its writer began
 
-A lake's root has `_catalog/00000000000000000000.json`, … for the log of names. All names are relative to the
-folder of their table, so the folder can be moved or copied as a whole.
+A lake's root has `_catalog/00000000000000000000.json`, … for the log of names and, for a moment before the first of
+them, `_catalog/probe-0192f3c4-…`, by which a store shows that it refuses to create a name twice.
+
+All names are relative to the folder of their table, so the folder can be moved or copied as a whole.
 """
 
 from __future__ import annotations
@@ -17,7 +19,6 @@ from tablelog.errors import CorruptionError
 LOG: Final = "_log/"
 CATALOG: Final = "_catalog/"
 DATA: Final = "data/"
-PROBE: Final = "_probe/"
 
 VERSION_MAX: Final = 10**20 - 1
 _COMMIT: Final = re.compile(r"(\d{20})\.json")
@@ -45,6 +46,11 @@ def parse_commit(name: str) -> int | None:
     """
     match = _COMMIT.fullmatch(name)
     return int(match[1]) if match else None
+
+
+def probe(probe_id: str) -> str:
+    """Name of an object that tests a store, and is deleted again."""
+    return f"{CATALOG}probe-{probe_id}"
 
 
 def data_file(file_id: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tablelog import env
 from tablelog.errors import InvalidError
+from tablelog.format import names
 
 if TYPE_CHECKING:
     from tablelog.store.base import ObjectStore
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
 def require_put_if_absent(store: ObjectStore) -> None:
     """Raise `InvalidError` unless the store refuses to create a name twice and keeps the first object.
 
-    Creates one object under a fresh name `_probe/…` and removes it again. Four requests. Also raises whatever the store
-    raises, such as `StoreError` when nobody may write there.
+    Creates one object under a fresh name, where a catalog will be, and removes it again. Four requests. Also raises
+    whatever the store raises, such as `StoreError` when nobody may write there.
     """
-    key = f"_probe/{env.new_id()}"
+    key = names.probe(env.new_id())
     first, second = b"first", b"second"
     # The answer is not looked at: a client that sent the request twice is refused by itself. What is stored tells.
     store.put_if_absent(key, first)

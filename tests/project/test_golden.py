@@ -81,7 +81,7 @@ def test_p5_only_commits_decide_what_is_true(golden: Path) -> None:
             "_log/segments/00000000000000000000-00000000000000000255.parquet",
             "data/zzz.parquet",
             "_catalog/head.json",
-            "_probe/x",
+            "_catalog/probe-x",
             "junk.txt",
             "_log/.0123.tmp",
         ):

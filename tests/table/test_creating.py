@@ -319,7 +319,7 @@ class TestNames:
 
     def test_a_table_does_not_lie_inside_another_ones_folder(self, lake: tl.Lake, tmp_path: Path) -> None:
         lake.create_table("a", ROWS)
-        for name in ("a.data", "a._log", "_catalog", "_probe"):
+        for name in ("a.data", "a._log", "_catalog", "_log"):
             lake.create_table(name, ROWS)
         names = {path.relative_to(tmp_path / "lake").parts[0] for path in (tmp_path / "lake").rglob("*.json")}
         assert len(names) == 6, names
