@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tablelog.errors import CorruptionError, InvalidError, NotFoundError
 from tablelog.format import values
-from tablelog.format.types import DataType, Field, List, Map, Struct, can_widen, children, parse_type, with_children
+from tablelog.format.type_text import parse_type
+from tablelog.format.types import DataType, Field, List, Map, Struct, can_widen, children, with_children
 from tablelog.format.values import count, member
 
 if TYPE_CHECKING:

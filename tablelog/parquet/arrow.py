@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, assert_never
 import pyarrow as pa
 
 from tablelog.errors import InvalidError
+from tablelog.format.type_text import parse_type
 from tablelog.format.types import (
     DataType,
     Decimal,
@@ -30,7 +31,6 @@ from tablelog.format.types import (
     Timestamp,
     TimeUnit,
     children,
-    parse_type,
 )
 from tablelog.parquet.casts import cast_exactly
 

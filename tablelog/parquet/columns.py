@@ -19,7 +19,8 @@ import pyarrow as pa
 
 from tablelog.errors import InvalidError
 from tablelog.format.schema import Schema
-from tablelog.format.types import DataType, Field, Primitive, Time, Timestamp, TimeUnit, parse_type
+from tablelog.format.type_text import parse_type
+from tablelog.format.types import DataType, Field, Primitive, Time, Timestamp, TimeUnit
 from tablelog.parquet.arrow import fields_from_arrow, type_from_arrow
 
 _PYTHON: Final[dict[type, DataType]] = {

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tablelog.errors import CorruptionError, InvalidError, NotFoundError
 from tablelog.format import schema as schemas
+from tablelog.format.type_text import parse_type
 from tablelog.format.types import (
     DataType,
     Decimal,
@@ -23,7 +24,6 @@ from tablelog.format.types import (
     TimeUnit,
     can_widen,
     children,
-    parse_type,
 )
 
 flat_types = (

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tablelog.errors import InvalidError
 from tablelog.format.schema import new_schema
+from tablelog.format.type_text import parse_type
 from tablelog.format.types import (
     DataType,
     Decimal,
@@ -27,7 +28,6 @@ from tablelog.format.types import (
     Time,
     Timestamp,
     TimeUnit,
-    parse_type,
 )
 from tablelog.parquet.arrow import (
     FIELD_ID,

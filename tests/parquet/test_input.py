@@ -18,7 +18,8 @@ import pytest
 
 from tablelog.errors import InvalidError
 from tablelog.format.schema import new_schema
-from tablelog.format.types import Primitive, parse_type
+from tablelog.format.type_text import parse_type
+from tablelog.format.types import Primitive
 from tablelog.parquet.columns import fields_from_user_schema, looks_like_schema
 from tablelog.parquet.input import BATCH_BYTES_MAX, BATCH_ROWS_MAX, open_data, size_bytes
 

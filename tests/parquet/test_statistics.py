@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from tablelog.format.schema import Schema, new_schema
 from tablelog.format.statistics import BOUND_LENGTH_MAX, FieldStatistics, decode_statistics, encode_statistics
-from tablelog.format.types import Decimal, Time, Timestamp, is_float, parse_type
+from tablelog.format.type_text import parse_type
+from tablelog.format.types import Decimal, Time, Timestamp, is_float
 from tablelog.parquet.arrow import arrow_schema, stored_value
 from tablelog.parquet.columns import fields_from_user_schema
 from tablelog.parquet.encoder import FileEncoder

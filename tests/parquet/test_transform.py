@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import struct
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mmh3
 import pyarrow as pa
@@ -16,10 +16,13 @@ from hypothesis import strategies as st
 from tablelog.errors import InvalidError
 from tablelog.format.partitioning import PartitionField, Transform, parse_partitioning
 from tablelog.format.schema import new_schema
-from tablelog.format.types import DataType, parse_type
+from tablelog.format.type_text import parse_type
 from tablelog.parquet.arrow import arrow_type, physical_value
 from tablelog.parquet.columns import fields_from_user_schema
 from tablelog.parquet.transform import partition_values, split_by_partition, transform_scalar
+
+if TYPE_CHECKING:
+    from tablelog.format.types import DataType
 
 D = decimal.Decimal
 MOMENT = dt.datetime(2017, 11, 16, 22, 31, 8)
