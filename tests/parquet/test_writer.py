@@ -26,7 +26,7 @@ from tablelog.parquet import encoder, writer
 from tablelog.parquet.arrow import FIELD_ID, arrow_schema
 from tablelog.parquet.columns import fields_from_user_schema
 from tablelog.parquet.encoding import choose_encoding
-from tablelog.parquet.strands import thread_count
+from tablelog.parquet.strands import Strands, thread_count
 from tablelog.parquet.writer import write_files
 
 if TYPE_CHECKING:
@@ -194,23 +194,30 @@ def test_sorted_files_have_nulls_last_and_equal_rows_as_they_came() -> None:
     assert folder.read(file).to_pylist() == expected
 
 
+def finishing_of(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set as soon as all rows of a write are queued and its last files are what they will be."""
+    finishing, finish = threading.Event(), Strands.finish
+
+    def finish_and_say(strands: Strands) -> tuple[AddFile, ...]:
+        finishing.set()
+        return finish(strands)
+
+    monkeypatch.setattr(Strands, "finish", finish_and_say)
+    return finishing
+
+
 def test_the_last_two_files_share_what_is_left_while_nobody_has_begun_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "GROUP_BYTES", MIB // 2)
     monkeypatch.setattr(encoder, "GROUP_ROWS_MIN", 100)
     monkeypatch.setattr("tablelog.parquet.strands.THREADS_MAX", 1)
-    folder, fed = Folder(), threading.Event()
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        for start in range(0, 450_000, 25_000):
-            yield rows(start, 25_000)
-        fed.set()
+    folder, finishing = Folder(), finishing_of(monkeypatch)
 
     def slow_put(path: str, data: memoryview) -> None:
-        assert fed.wait(30)  # the only thread is stuck with the first file until all rows are queued
-        time.sleep(0.1)
+        assert finishing.wait(30)  # the only thread is stuck with the first file until all rows are queued
         folder.put(path, data)
 
-    files = write(batches(), folder, target=2 * MIB, put=slow_put)
+    batches = (rows(start, 25_000) for start in range(0, 450_000, 25_000))
+    files = write(batches, folder, target=2 * MIB, put=slow_put)
     assert folder.read_all(files)["n"].to_pylist() == list(range(450_000))
     assert len(files) >= 3
     assert 0.6 < files[-1].size_bytes / files[-2].size_bytes < 1.7
@@ -223,20 +230,25 @@ def test_the_last_file_is_halved_if_a_thread_would_be_idle_otherwise(
     monkeypatch.setattr(writer, "GROUP_BYTES", MIB // 2)
     monkeypatch.setattr(encoder, "GROUP_ROWS_MIN", 100)
     monkeypatch.setattr("tablelog.parquet.strands.thread_count", lambda: threads)
-    folder, fed = Folder(), threading.Event()
+    folder, finishing, begun = Folder(), finishing_of(monkeypatch), threading.Semaphore(0)
+
+    def begin(*arguments: Any) -> encoder.FileEncoder:
+        begun.release()
+        return encoder.FileEncoder(*arguments)
+
+    monkeypatch.setattr(writer, "FileEncoder", begin)
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for start in range(0, 360_000, 10_000):
+        for start in range(0, 380_000, 10_000):
             yield rows(start, 10_000)
-        fed.set()
+        assert all(begun.acquire(timeout=30) for _ in range(threads))
 
     def slow_put(path: str, data: memoryview) -> None:
-        assert fed.wait(30)
-        time.sleep(0.1)
+        assert finishing.wait(30)
         folder.put(path, data)
 
     files = write(batches(), folder, target=2 * MIB, put=slow_put)
-    assert folder.read_all(files)["n"].to_pylist() == list(range(360_000))
+    assert folder.read_all(files)["n"].to_pylist() == list(range(380_000))
     assert len(files) == file_count
 
 
