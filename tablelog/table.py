@@ -21,7 +21,8 @@ from tablelog.log.followed import FollowedLog
 from tablelog.log.state import TableHistory
 from tablelog.ops.delete import Deletion, draft_delete
 from tablelog.ops.keys import key_check
-from tablelog.ops.write import draft_append, draft_overwrite, write_rows
+from tablelog.ops.overwrite import draft_overwrite
+from tablelog.ops.write import draft_append, write_rows
 from tablelog.parquet.input import open_data
 from tablelog.provenance import commit_info, told
 from tablelog.snapshot import Scan, Snapshot

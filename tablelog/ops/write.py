@@ -1,4 +1,4 @@
-"""Rows in, files and a draft of a commit out: append and overwrite.
+"""Rows in, files and a draft of a commit out.
 
 The files are written first, once, under the newest known schema; then the commit is tried. A lost race never writes
 them again: they are valid under any later schema, because they say which one they were written under. Only a rule
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from tablelog.errors import ConflictError, InvalidError
-from tablelog.format.actions import AddFile, RemoveFile, encode_action
+from tablelog.format.actions import encode_action
 from tablelog.log.commits import Draft
 from tablelog.parquet.conform import Conformer
 from tablelog.parquet.writer import write_files
@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from tablelog.format.actions import Action
+    from tablelog.format.actions import AddFile
     from tablelog.log.state import Metadata, TableState
-    from tablelog.ops.delete import Deletion
     from tablelog.ops.keys import KeyCheck
     from tablelog.store.base import ObjectStore
 
@@ -122,7 +121,7 @@ def target_file_size_bytes(properties: Mapping[str, str]) -> int:
 
 def draft_append(state: TableState, written: Written, info: Mapping[str, Any]) -> Draft:
     """Add the rows to whatever the table holds."""
-    _refuse_new_rules(written.metadata, state)
+    refuse_new_rules(written.metadata, state)
     if written.keys is not None:
         written.keys.require_unique(state)
     return Draft(
@@ -132,30 +131,13 @@ def draft_append(state: TableState, written: Written, info: Mapping[str, Any]) -
     )
 
 
-def draft_overwrite(
-    state: TableState, written: Written, info: Mapping[str, Any], deletion: Deletion | None = None
-) -> Draft:
-    """Put the rows in the place of all rows, or of those that `deletion` finds."""
-    _refuse_new_rules(written.metadata, state)
-    actions: list[Action]
-    if deletion is None:
-        actions, rows_deleted = [RemoveFile(path=file.path) for file in state.files], state.row_count
-    else:
-        actions, rows_deleted = deletion.plan(state)
-    if written.keys is not None:
-        removed = frozenset(action.path for action in actions if isinstance(action, RemoveFile))
-        survivors = [action for action in actions if isinstance(action, AddFile)]
-        written.keys.require_unique(state, removed, survivors)
-    actions.extend(written.files)
-    return Draft(
-        operation="overwrite",
-        actions=tuple(encode_action(action) for action in actions),
-        info={**info, "rows_added": written.row_count, "rows_deleted": rows_deleted},
-    )
+def refuse_new_rules(written: Metadata, state: TableState) -> None:
+    """Stop if the table demands something that it did not demand when the rows were checked.
 
+    Raises:
+        ConflictError: it does; the rule and the version are named.
 
-def _refuse_new_rules(written: Metadata, state: TableState) -> None:
-    """Stop if the table demands something that it did not demand when the rows were checked."""
+    """
     now = state.metadata
     if now is written:
         return

@@ -1,0 +1,39 @@
+"""Rows in the place of others, in one commit: a write and a delete that nobody sees apart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tablelog.format.actions import AddFile, RemoveFile, encode_action
+from tablelog.log.commits import Draft
+from tablelog.ops.write import refuse_new_rules
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tablelog.format.actions import Action
+    from tablelog.log.state import TableState
+    from tablelog.ops.delete import Deletion
+    from tablelog.ops.write import Written
+
+
+def draft_overwrite(
+    state: TableState, written: Written, info: Mapping[str, Any], deletion: Deletion | None = None
+) -> Draft:
+    """Put the rows in the place of all rows, or of those that `deletion` finds."""
+    refuse_new_rules(written.metadata, state)
+    actions: list[Action]
+    if deletion is None:
+        actions, rows_deleted = [RemoveFile(path=file.path) for file in state.files], state.row_count
+    else:
+        actions, rows_deleted = deletion.plan(state)
+    if written.keys is not None:
+        removed = frozenset(action.path for action in actions if isinstance(action, RemoveFile))
+        survivors = [action for action in actions if isinstance(action, AddFile)]
+        written.keys.require_unique(state, removed, survivors)
+    actions.extend(written.files)
+    return Draft(
+        operation="overwrite",
+        actions=tuple(encode_action(action) for action in actions),
+        info={**info, "rows_added": written.row_count, "rows_deleted": rows_deleted},
+    )
