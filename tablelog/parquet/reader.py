@@ -104,6 +104,8 @@ def _open(store: ObjectStore, file: AddFile) -> pa.NativeFile:
     path = local_path(store, file.path)
     if path is not None:
         return pa.memory_map(str(path))
+    if file.size_bytes <= _READ_AHEAD_BYTES:  # its end alone would be a request as well
+        return pa.BufferReader(store.get(file.path))
     return pa.PythonFile(io.BufferedReader(_ObjectFile(store, file), _READ_AHEAD_BYTES), mode="r")
 
 
