@@ -28,6 +28,7 @@ from tablelog import env
 from tablelog.errors import CorruptionError, NotFoundError, StoreError
 from tablelog.format import names
 from tablelog.format.commits import CommitRecord, decode_commit, encode_commit
+from tablelog.store.base import local_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,8 +38,9 @@ if TYPE_CHECKING:
 PUT_ATTEMPTS_MAX: Final = 8
 """How often one commit is put again while its slot stays empty after an error."""
 _PARALLEL_GETS: Final = 16
-_PARALLEL_FROM: Final = 32
-"""Fewer gets than this are not worth a pool of threads."""
+_PARALLEL_FROM: Final = 2
+_PARALLEL_FROM_ON_DISK: Final = 32
+"""Fewer gets than this are not worth a pool of threads where each takes no time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +179,8 @@ class CommitLog:
             if version not in there and self._read_if_there(version) is None:
                 raise _missing(self._name(version), newest)
         versions = range(newest + 1)
-        if len(versions) < _PARALLEL_FROM:
+        on_disk = local_path(self._store, self._name(0)) is not None
+        if len(versions) < (_PARALLEL_FROM_ON_DISK if on_disk else _PARALLEL_FROM):
             found = [self._read_if_there(version) for version in versions]
         else:
             with ThreadPoolExecutor(_PARALLEL_GETS) as pool:
