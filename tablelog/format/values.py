@@ -16,6 +16,7 @@ import binascii
 import datetime as dt
 import decimal
 import math
+import re
 from typing import Any, Final, TypeVar
 
 from tablelog.errors import CorruptionError, InvalidError
@@ -37,6 +38,8 @@ T = TypeVar("T")
 _SECONDS_PER_DAY: Final = 86_400
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _ALL_DIGITS: Final = decimal.Context(prec=400)
+_DIGITS: Final = re.compile(r"-?[0-9]{1,100}(\.[0-9]{1,100})?")
+"""No exponents: a few bytes of log could then stand for more digits than there is memory."""
 _TEXT_FLOATS: Final = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 
 
@@ -96,9 +99,9 @@ def decode_value(data: Any, type_: DataType) -> Scalar:
         try:
             if type_ is Primitive.BINARY:
                 return base64.b64decode(data, validate=True)
-            if isinstance(type_, Decimal) and (number := decimal.Decimal(data)).is_finite():
-                return number
-        except (binascii.Error, decimal.InvalidOperation):
+            if isinstance(type_, Decimal) and _DIGITS.fullmatch(data):
+                return decimal.Decimal(data)
+        except binascii.Error:
             pass
     raise CorruptionError(f"{data!r} is not a value of type {type_}")
 
