@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 BYTES_MAX: Final = 512 * 1024 * 1024
 _TAIL: Final = b',"checksum":"%s"}\n'
+_HALF_A_CHARACTER: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+"""Escapes that come in pairs; Python lets one stand alone."""
 _TAIL_LENGTH: Final = len(_TAIL % (b"0" * 64))
 
 
@@ -95,7 +98,9 @@ def decode_commit(data: bytes, name: str) -> CommitRecord:
             f"{name}: the checksum does not match its {len(data)} bytes; the object is damaged or not a commit"
         )
     try:
-        members = json.loads(content + b"}", parse_constant=_refuse_constant)
+        members = json.loads(content.decode() + "}", parse_constant=_refuse_constant)
+        if _HALF_A_CHARACTER.search(content):
+            _dumps(members).encode()  # text that nobody could write or print again is no text
         commit = CommitRecord(
             version=member(int, members["version"]),
             id=member(str, members["id"]),

@@ -94,9 +94,23 @@ def test_the_bytes_of_a_commit_are_frozen() -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"[]", b"{}", b'{"version":true}', b"1", b'"x"', b"[" * 100_000],
-    ids=["list", "empty", "boolean version", "number", "text", "deep"],
-)
+    [
+        b"[]",
+        b"{}",
+        b'{"version":true}',
+        b"1",
+        b'"x"',
+        b"[" * 100_000,
+        encode_commit(EXAMPLE)[0].replace(b'"append"', b'"app\\ud800end"').rpartition(b",")[0] + b"}",
+        encode_commit(EXAMPLE)[0].replace(b'"append"', b'"app\xed\xa0\x80end"').rpartition(b",")[0] + b"}",
+        b"\xef\xbb\xbf" + encode_commit(EXAMPLE)[0].rpartition(b",")[0] + b"}",
+        (encode_commit(EXAMPLE)[0].rpartition(b",")[0].decode() + "}").encode("utf-16"),
+    ],
+    ids=[
+        "list", "empty", "boolean version", "number", "text", "deep",
+        "half a character", "no UTF-8", "byte order mark", "UTF-16",
+    ],
+)  # fmt: skip
 def test_checksummed_nonsense_is_still_refused(content: bytes) -> None:
     import hashlib  # noqa: PLC0415 - only this test forges checksums
 
