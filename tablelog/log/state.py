@@ -311,10 +311,13 @@ def _change(metadata: Metadata, action: Action) -> Metadata:
 def _check_references(metadata: Metadata) -> None:
     """Refuse a layout that speaks of columns that are not there."""
     check_applies(metadata.partitioning, metadata.schema)
-    for field_id in (*metadata.key, *(each.field_id for each in metadata.sort_order)):
-        column = metadata.schema.by_id(field_id)
-        if column is None or children(column.type):
-            raise CorruptionError(f"the key or the sort order names the field {field_id}, which is no flat column")
+    for what, field_ids in (("key", metadata.key), ("sort order", [each.field_id for each in metadata.sort_order])):
+        for field_id in field_ids:
+            column = metadata.schema.by_id(field_id)
+            if column is None or children(column.type):
+                raise CorruptionError(f"the {what} names the field {field_id}, which is no flat column")
+        if len(set(field_ids)) < len(field_ids):
+            raise CorruptionError(f"the {what} names a field twice: {list(field_ids)}")
 
 
 def _with(settings: Mapping[str, str], name: str, value: str | None) -> Mapping[str, str]:
