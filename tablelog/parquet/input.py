@@ -17,6 +17,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tablelog.errors import InvalidError
 
@@ -54,9 +55,11 @@ def _open(data: Any) -> pa.RecordBatchReader:
     if isinstance(data, pa.RecordBatchReader):
         return data
     if any(kind.__name__ == "DataFrame" and kind.__module__.split(".")[0] == "pandas" for kind in type(data).__mro__):
-        return pa.Table.from_pandas(data, preserve_index=False).to_reader()
+        return _from_pandas(data)
     if hasattr(data, "__arrow_c_stream__"):
-        _check_no_objects(data)
+        if hasattr(data, "dtype"):
+            raise InvalidError(f"a {_name(data)} has no columns; pass {{name: values}}")
+        _check_types(zip(getattr(data, "columns", ()), getattr(data, "dtypes", ()), strict=False))
         return pa.RecordBatchReader.from_stream(data)
     if hasattr(data, "__arrow_c_array__"):
         batch = pa.record_batch(data)
@@ -74,11 +77,21 @@ def _open(data: Any) -> pa.RecordBatchReader:
     raise InvalidError(f"cannot read data of type {_name(data)}; {_ACCEPTED}")
 
 
-def _check_no_objects(data: Any) -> None:
-    """Refuse Python objects inside a Polars frame: Arrow gets their addresses, as if those were the data."""
-    for name, type_ in zip(getattr(data, "columns", ()), getattr(data, "dtypes", ()), strict=False):
+def _from_pandas(frame: Any) -> pa.RecordBatchReader:
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    for place, (name, type_) in enumerate(zip(table.column_names, frame.dtypes, strict=True)):
+        if str(type_) == "object":
+            _check_unbent(name, frame.iloc[:, place].tolist(), table.column(place))
+    return table.to_reader()
+
+
+def _check_types(columns: Iterable[tuple[str, object]]) -> None:
+    """Refuse types of Polars that Arrow does not have; of objects it gets the addresses, as if those were data."""
+    for name, type_ in columns:
         if str(type_) == "Object":
             raise InvalidError(f"column {name!r} holds Python objects; convert it to a type of Polars")
+        if str(type_) in {"Int128", "UInt128"}:
+            raise InvalidError(f"column {name!r} is {type_}, which Arrow does not have; cast it to a smaller type")
 
 
 def _scan(scanner: Any) -> pa.RecordBatchReader:
@@ -150,6 +163,7 @@ def _from_columns(columns: Mapping[Any, Any]) -> pa.RecordBatchReader:
 
 def _column(name: str, values: Any) -> pa.ChunkedArray[Any]:
     if hasattr(values, "__arrow_c_stream__") or hasattr(values, "__arrow_c_array__"):
+        _check_types([(name, getattr(values, "dtype", None))])
         return pa.chunked_array(values)
     if not isinstance(values, Iterable) or isinstance(values, str | bytes | Mapping):
         raise InvalidError(f"column {name!r} is a {_name(values)}, not a list or array of values")
@@ -161,9 +175,10 @@ def _column(name: str, values: Any) -> pa.ChunkedArray[Any]:
         array = _unsigned(name, values)
     except (pa.ArrowException, ValueError, TypeError) as error:
         raise InvalidError(f"column {name!r} cannot become an Arrow array: {error}") from error
-    if pa.types.is_temporal(array.type) and isinstance(values, list):
-        _check_unmixed(name, values)
-    return array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
+    chunked = array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
+    if isinstance(values, list) or str(getattr(values, "dtype", "")) == "object":
+        _check_unbent(name, list(values), chunked)
+    return chunked
 
 
 def _unsigned(name: str, values: Any) -> pa.Array[Any]:
@@ -173,14 +188,37 @@ def _unsigned(name: str, values: Any) -> pa.Array[Any]:
         raise InvalidError(f"column {name!r} has integers beyond 64 bits; use decimal.Decimal or text") from error
 
 
-def _check_unmixed(name: str, values: list[Any]) -> None:
+def _check_unbent(path: str, values: list[Any], array: pa.ChunkedArray[Any] | pa.Array[Any]) -> None:
     """Refuse what Arrow would silently bend: times of day cut off, zones dropped, numbers taken for dates."""
-    kinds = {type(value).__name__ for value in values if value is not None}
-    zoned = {value.tzinfo is not None for value in values if isinstance(value, dt.datetime)}
+    if not _holds_times(array.type):
+        return
+    there = [value for value, valid in zip(values, array.is_valid().to_pylist(), strict=True) if valid]
+    if pa.types.is_list(array.type):
+        _check_unbent(path, [element for value in there for element in value], pc.list_flatten(array))
+    elif pa.types.is_temporal(array.type):
+        _check_times(path, there)
+    elif all(isinstance(value, Mapping) for value in there):
+        for place, field in enumerate(array.type):
+            part = pc.struct_field(array.drop_null(), [place])
+            _check_unbent(f"{path}.{field.name}", [value.get(field.name) for value in there], part)
+
+
+def _holds_times(type_: pa.DataType) -> bool:
+    inside = [type_.field(place).type for place in range(type_.num_fields)]
+    return pa.types.is_temporal(type_) or any(map(_holds_times, inside))
+
+
+def _check_times(path: str, values: list[Any]) -> None:
+    kinds = {type(value).__name__ for value in values}
+    zoned = {value.tzinfo is not None for value in values if isinstance(value, dt.datetime | dt.time)}
     if len(zoned) > 1:
-        raise InvalidError(f"column {name!r} mixes datetimes with and without a time zone; decide for one")
-    if len(kinds) > 1 and not all(isinstance(value, dt.datetime) for value in values if value is not None):
-        raise InvalidError(f"column {name!r} mixes {' and '.join(sorted(kinds))}; decide for one")
+        raise InvalidError(f"column {path!r} mixes values with and without a time zone; decide for one")
+    if len(kinds) > 1 and not all(isinstance(value, dt.datetime) for value in values):
+        raise InvalidError(f"column {path!r} mixes {' and '.join(sorted(kinds))}; decide for one")
+    if kinds == {"time"} and zoned == {True}:
+        raise InvalidError(f"column {path!r} has times with a zone, but a time of day has no zone; drop it first")
+    if any(getattr(value, "nanosecond", 0) for value in values):
+        raise InvalidError(f"column {path!r} has nanoseconds, which would be cut off; pass it as a series or an array")
 
 
 def _bounded(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
