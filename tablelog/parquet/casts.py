@@ -26,6 +26,7 @@ from tablelog.errors import InvalidError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_PER_DAY: Final = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 _WIDTH: Final = re.compile(r"^(date|time|decimal)\d+")
 
 
@@ -40,7 +41,7 @@ def cast_exactly(array: pa.Array[Any], target: pa.DataType, path: str) -> pa.Arr
     array = plain(array)
     source = array.type
     if source == target:
-        return _valid_text(array, path)
+        return _valid(array, path)
     if pa.types.is_null(source):
         return cast("pa.Array[Any]", pa.nulls(len(array), target))  # type: ignore[call-overload]  # any type will do
     convert = _conversion(source, target)
@@ -49,7 +50,7 @@ def cast_exactly(array: pa.Array[Any], target: pa.DataType, path: str) -> pa.Arr
             f"column {path!r} is {_text(target)}, the data brings {_text(source)}; {_hint(source, target)}"
         )
     try:
-        return _valid_text(convert(array, target), path)
+        return _valid(convert(array, target), path)
     except pa.ArrowInvalid as error:
         raise InvalidError(
             f"column {path!r} is {_text(target)}, the data brings {_text(source)}, and "
@@ -77,8 +78,10 @@ def _decoded(array: pa.DictionaryArray[Any, Any]) -> pa.Array[Any]:
     return values.take(array.indices)
 
 
-def _valid_text(array: pa.Array[Any], path: str) -> pa.Array[Any]:
-    """Refuse bytes that are no UTF-8 before DuckDB does, which then could not read the file at all."""
+def _valid(array: pa.Array[Any], path: str) -> pa.Array[Any]:
+    """Refuse text and times that are none before DuckDB does, which then could not read the file at all."""
+    if pa.types.is_time(array.type):
+        _check_within_a_day(array, path)
     if pa.types.is_string(array.type) and not _is_ascii(array):
         try:
             array.validate(full=True)
@@ -87,6 +90,15 @@ def _valid_text(array: pa.Array[Any], path: str) -> pa.Array[Any]:
                 f"column {path!r} has text that is not valid UTF-8: {error}; repair it, or make the column binary"
             ) from error
     return array
+
+
+def _check_within_a_day(array: Any, path: str) -> None:
+    """24:00 is refused too: Polars reads it as null, and Python has no such time."""
+    counts = array.view(pa.int32() if pa.types.is_time32(array.type) else pa.int64())
+    low, high = pc.min(counts).as_py(), pc.max(counts).as_py()
+    if low is not None and not 0 <= low <= high < _PER_DAY[array.type.unit]:
+        worst = f"{low if low < 0 else high} {array.type.unit} after midnight"
+        raise InvalidError(f"column {path!r} has the time {worst}, which is not within a day; change or drop it")
 
 
 def _is_ascii(array: pa.Array[Any]) -> bool:
@@ -183,7 +195,7 @@ def _first_change(array: pa.Array[Any], target: pa.DataType, error: pa.ArrowInva
 def _shown(value: Any) -> str:
     try:
         return str(value)[:100]
-    except ValueError:  # nanoseconds, which Python's own datetime does not have
+    except (ValueError, OverflowError):  # nanoseconds or years that Python's own datetime does not have
         return f"{value.value} {value.type.unit}"
 
 

@@ -157,7 +157,21 @@ def _convert_map(array: Any, fields: tuple[Field, Field], target: Any, path: str
         for part, field in zip(entries, fields, strict=True)
     )
     offsets = pc.subtract(array.offsets, start)
+    _check_keys_once(pa.ListArray.from_arrays(offsets, key), path)
     return pa.MapArray.from_arrays(offsets, key, value, type=target, mask=array.is_null() if array.null_count else None)
+
+
+def _check_keys_once(keys: Any, path: str) -> None:
+    """Refuse a map that has a key twice before DuckDB does, which then could not read the file at all."""
+    if keys.type.value_type.num_fields or (pc.max(pc.list_value_length(keys)).as_py() or 0) <= 1:
+        return  # nested keys cannot be counted by Arrow
+    rows = pc.list_parent_indices(keys)
+    pairs = pa.RecordBatch.from_arrays([rows, keys.values], names=["row", "key"])
+    counted = pa.Table.from_batches([pairs]).group_by(["row", "key"]).aggregate([([], "count_all")])
+    twice = counted.filter(pc.field("count_all") > 1).slice(0, 1).to_pylist()
+    if twice:
+        key, row = twice[0]["key"], twice[0]["row"]
+        raise InvalidError(f"column {path!r} has a map with the key {key!r} twice, in row {row} of its batch; drop one")
 
 
 def _offsets(lengths: Any) -> Any:

@@ -162,6 +162,11 @@ def test_a_conversion_that_changes_nothing_happens(array: Any, type_: str, expec
         (pa.array([D("0.12345678901234567890")]), "double"),
         (pa.array([dt.datetime(2020, 1, 1, microsecond=1)]), "timestamp[ms]"),
         (pa.array([dt.date(9999, 1, 1)]), "timestamp[ns]"),
+        (pa.array([2**62], pa.timestamp("s")), "timestamp[ms]"),
+        (pa.array([-1], pa.int32()).view(pa.time32("ms")), "time[ms]"),
+        (pa.array([0, 86_400_000_000], pa.time64("us")), "time[us]"),
+        (pa.array([0, 86_400], pa.time32("s")), "time[ms]"),
+        (pa.array([[2**62]], pa.list_(pa.time64("ns"))), "list<time[ns]>"),
         (pa.array([dt.datetime(2020, 1, 1)]), "date"),
         (pa.array([DAY]), "timestamptz"),
         (pa.array([86_400_001], pa.timestamp("ms")).cast(pa.date64(), safe=False), "string"),
@@ -239,6 +244,25 @@ def test_maps_become_maps(start: int, stop: int) -> None:
     array = pa.array(values, pa.map_(pa.string(), pa.int64()))
     rows = conform({"m": array.slice(start, stop - start)}, schema_of(m="map<string, int8>"))
     assert [row["m"] for row in rows] == values[start:stop]
+
+
+@pytest.mark.parametrize(
+    ("type_", "key", "one", "two"),
+    [
+        ("string", pa.string(), "é", "x"),
+        ("string", pa.string_view(), "é", "x"),
+        ("int8", pa.int64(), 1, 2),
+        ("decimal(5, 1)", pa.decimal128(3, 1), 1, 2),
+    ],
+)
+def test_a_map_has_each_key_once(type_: str, key: pa.DataType, one: object, two: object) -> None:
+    schema, map_type = schema_of(m=f"map<{type_}, int8>"), pa.map_(key, pa.int8())
+    good = pa.array([[(one, 1), (two, 2)], None, [], [(one, 3)]], map_type)
+    assert len(conform({"m": good}, schema)) == 4
+    bad = pa.array([[(one, 1)], None, [(two, 1), (one, 2), (two, 3)]], map_type)
+    with pytest.raises(InvalidError, match=r"'m' has a map with the key .* twice, in row 2"):
+        conform({"m": bad}, schema)
+    assert len(conform({"m": bad.slice(0, 2)}, schema)) == 2
 
 
 def test_fields_inside_structs_are_matched_by_name_too() -> None:
