@@ -181,7 +181,7 @@ def instant_us(moment: str | dt.datetime | dt.date) -> int:
             ) from error
     if isinstance(moment, dt.date) and not isinstance(moment, dt.datetime):
         moment = dt.datetime(moment.year, moment.month, moment.day)  # noqa: DTZ001 - the zone is set below
-    if not isinstance(moment, dt.datetime):
+    if not isinstance(moment, dt.datetime) or moment != moment:  # noqa: PLR0124 - pandas' NaT says that it is one
         raise InvalidError(f"{moment!r} is not a timestamp; give a datetime or ISO text")
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=dt.UTC)

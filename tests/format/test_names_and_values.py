@@ -8,6 +8,7 @@ import json
 import math
 from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -157,7 +158,7 @@ def test_moments_without_a_zone_are_utc(moment: Any, microseconds: int) -> None:
     assert instant_us(moment) == microseconds
 
 
-@pytest.mark.parametrize("moment", ["yesterday", "", "2026-13-01", 5, None, 1.5], ids=str)
+@pytest.mark.parametrize("moment", ["yesterday", "", "2026-13-01", 5, None, 1.5, pd.NaT], ids=str)
 def test_what_is_no_moment_is_refused(moment: Any) -> None:
     with pytest.raises(InvalidError):
         instant_us(moment)
