@@ -8,6 +8,7 @@ lake.sql("FROM orders AT (VERSION => 0)")
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from tablelog import display, env
@@ -45,7 +46,7 @@ from tablelog.table import Table
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     import duckdb
 
@@ -127,11 +128,11 @@ class Lake:
         reader = None if is_schema else open_data(data)
         fields = fields_from_user_schema(data) if reader is None else fields_from_arrow(reader.schema)
         options = TableOptions(
-            key=_texts(key),
-            partition_by=_texts(partition_by),
-            sort_by=_texts(sort_by),
-            checks=dict(checks or {}),
-            properties={setting: str(value) for setting, value in (properties or {}).items()},
+            key=_texts("key", key),
+            partition_by=_texts("partition_by", partition_by),
+            sort_by=_texts("sort_by", sort_by),
+            checks=_settings("checks", checks),
+            properties={setting: str(value) for setting, value in _settings("properties", properties).items()},
         )
         metadata = new_metadata(fields, options)
         for expression in options.checks.values():
@@ -277,8 +278,17 @@ class Lake:
         return True
 
 
-def _texts(given: str | Sequence[str] | None) -> tuple[str, ...]:
-    return () if given is None else (given,) if isinstance(given, str) else tuple(given)
+def _texts(option: str, given: str | Iterable[str] | None) -> tuple[str, ...]:
+    texts = () if given is None else (given,) if isinstance(given, str) else given
+    if not isinstance(texts, Iterable):
+        raise InvalidError(f"{option}={given!r} is no column and no list of columns")
+    return tuple(texts)
+
+
+def _settings(option: str, given: Mapping[str, Any] | None) -> dict[str, Any]:
+    if given is not None and not isinstance(given, Mapping):
+        raise InvalidError(f"{option}={given!r} is no dict; give names and what they mean: {{name: text}}")
+    return dict(given or {})
 
 
 def _namespace(text: str) -> str:

@@ -6,6 +6,7 @@ read, and only those that the log cannot rule out.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ from tablelog.ops.scan import plan_scan
 from tablelog.parquet.reader import check_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from datetime import datetime
 
     import pandas as pd
@@ -111,8 +112,8 @@ class Snapshot:
             InvalidError: `where` is not a condition on this table.
 
         """
-        if isinstance(columns, str):
-            raise InvalidError(f"columns={columns!r} is one string; give a list of names: [{columns!r}]")
+        if isinstance(columns, str) or not isinstance(columns, Iterable | None):
+            raise InvalidError(f"columns={columns!r} is no list of names; give [{columns!r}]")
         schema = self._state.schema
         fields = schema.fields if columns is None else tuple(schema.field(name) for name in columns)
         if not fields:

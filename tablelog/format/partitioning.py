@@ -75,12 +75,14 @@ def parse_partitioning(texts: Iterable[str], schema: Schema, partitioning_id: in
     """
     fields = tuple(_parse(text, schema) for text in texts)
     if len(set(fields)) < len(fields):
-        raise InvalidError(f"the partitioning {', '.join(texts)} says one thing twice")
+        raise InvalidError(
+            f"the partitioning {', '.join(describe(each, schema) for each in fields)} says one thing twice"
+        )
     return Partitioning(id=partitioning_id, fields=fields)
 
 
 def _parse(text: str, schema: Schema) -> PartitionField:
-    match = None if text in schema else _TEXT.match(text)
+    match = None if text in schema or not isinstance(text, str) else _TEXT.match(text)
     if match is None:
         return _checked(PartitionField(source_id=schema.field(text).id, transform=Transform.IDENTITY), schema)
     name = match["name"].lower().removesuffix("s")  # years(t) is how Spark writes it

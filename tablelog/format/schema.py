@@ -63,8 +63,11 @@ class Schema:
 
         Raises:
             NotFoundError: there is none; the message lists what there is.
+            InvalidError: it is no text.
 
         """
+        if not isinstance(name, str):
+            raise InvalidError(f"column names are text, not {name!r}")
         for field in self.fields:
             if field.name == name:
                 return field
@@ -199,9 +202,11 @@ def check_name(name: str, what: str) -> None:
     """Refuse names that no engine could say.
 
     Raises:
-        InvalidError: empty, longer than 255 bytes of UTF-8, or with control characters or lone surrogates.
+        InvalidError: no text, empty, longer than 255 bytes of UTF-8, or with control characters or lone surrogates.
 
     """
+    if not isinstance(name, str):
+        raise InvalidError(f"{what} {name!r} is not text")
     try:
         length = len(name.encode())
     except UnicodeEncodeError:

@@ -116,7 +116,7 @@ def parse_sort_order(schema: Schema, texts: Iterable[str]) -> tuple[SortField, .
     fields: list[SortField] = []
     for text in texts:
         name, descending = text, False
-        if text not in schema:
+        if text not in schema and isinstance(text, str):
             words = text.rsplit(maxsplit=1)
             if len(words) > 1 and words[1].lower() in {"asc", "desc"}:
                 name, descending = words[0], words[1].lower() == "desc"
