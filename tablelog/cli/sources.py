@@ -188,7 +188,8 @@ class Files:
             case Kind.CSV:
                 return self._csv(source, f"sample_size={GUESSED_ROWS}")
             case Kind.JSON:
-                return f"read_json({source.literal}, sample_size=-1)"  # a name that is not in the sample is lost
+                # A name that is not in the sample is lost; what is no object would become a column named "json".
+                return f"read_json({source.literal}, records=true, sample_size=-1)"
 
     def _csv(self, source: Source, options: str) -> str:
         # Lines are neither skipped nor taken for comments because they look odd: that would lose rows.
@@ -286,4 +287,6 @@ def _named(source: Source) -> Iterator[None]:
         if str(error).startswith(source.path):
             raise
         said = one_line(str(error)).split(" Possible ")[0]  # what follows are options that only programs can set
+        if "non-record JSON" in said:
+            said = "it is no array of objects, nor objects one after the other, or there are no names in them"
         raise InvalidError(f"{source.path}: {said}") from error

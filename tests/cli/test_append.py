@@ -273,6 +273,10 @@ def test_rules_of_the_table_hold(run: Run, place: Path, write: Write) -> None:
         ("x.csv", "x\n" + "1\n" * 20_000 + "x,y,z\n", "Original Line: x,y,z"),
         ("x.dat", "x\n", "cannot tell what"),
         ("x.json", '{"x": 1}\n{"x":', "Malformed JSON"),
+        ("x.json", "[1, 2]", "no array of objects"),
+        ("x.json", '[{"x": 1}, 5]', "no array of objects"),
+        ("x.json", "[]", "no array of objects"),
+        ("x.jsonl", '[{"x": 1}]\n[{"x": 2}]', "no array of objects"),
         ("x.parquet", "not parquet", "x.parquet: "),
     ],
 )
