@@ -196,7 +196,7 @@ def _shown(value: Any) -> str:
     try:
         return str(value)[:100]
     except (ValueError, OverflowError):  # nanoseconds or years that Python's own datetime does not have
-        return f"{value.value} {value.type.unit}"
+        return str(value.cast(pa.string()))
 
 
 def _hint(source: pa.DataType, target: pa.DataType) -> str:

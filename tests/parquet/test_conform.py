@@ -163,6 +163,7 @@ def test_a_conversion_that_changes_nothing_happens(array: Any, type_: str, expec
         (pa.array([dt.datetime(2020, 1, 1, microsecond=1)]), "timestamp[ms]"),
         (pa.array([dt.date(9999, 1, 1)]), "timestamp[ns]"),
         (pa.array([2**62], pa.timestamp("s")), "timestamp[ms]"),
+        (pa.array([106_751_992], pa.int32()).view(pa.date32()), "timestamp[us]"),
         (pa.array([-1], pa.int32()).view(pa.time32("ms")), "time[ms]"),
         (pa.array([0, 86_400_000_000], pa.time64("us")), "time[us]"),
         (pa.array([0, 86_400], pa.time32("s")), "time[ms]"),
