@@ -10,11 +10,14 @@ from tablelog.engines.arrow import read_plan
 from tablelog.engines.duckdb import ENGINE
 from tablelog.errors import InvalidError
 from tablelog.format.actions import encode_action
-from tablelog.format.predicate import IsNull, Not
+from tablelog.format.predicate import Comparison, IsNull, Not, Operator, Or
+from tablelog.format.types import Primitive
+from tablelog.format.values import promote, stored_range
 from tablelog.log.commits import Draft
 from tablelog.ops import alter
 from tablelog.ops.scan import plan_scan
-from tablelog.parquet.arrow import physical_value
+from tablelog.parquet.arrow import arrow_type, physical_value
+from tablelog.parquet.casts import cast_exactly
 from tablelog.parquet.columns import fields_from_user_schema
 from tablelog.provenance import commit_info
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from tablelog.format.actions import Action
+    from tablelog.format.types import DataType
     from tablelog.log.followed import FollowedLog
     from tablelog.log.state import Commit, Metadata, TableState
     from tablelog.store.base import ObjectStore
@@ -82,7 +86,9 @@ class Alter:
         """Give a column a type that holds every value of its old one, such as int32 to int64 or to decimal."""
         (wider,) = fields_from_user_schema({name: type})
         return self._commit(
-            f"widen column {name} to {wider.type}", lambda metadata: alter.widen_column(metadata, name, wider.type)
+            f"widen column {name} to {wider.type}",
+            lambda metadata: alter.widen_column(metadata, name, wider.type),
+            lambda state: self._refuse_far_dates(state, name, wider.type),
         )
 
     def set_not_null(self, name: str) -> Commit:
@@ -162,6 +168,16 @@ class Alter:
                 f"column {field.name!r} has {null_count:,} nulls and cannot become not null; "
                 f"delete or fill those rows first"
             )
+
+    def _refuse_far_dates(self, state: TableState, name: str, type_: DataType) -> None:
+        """Microseconds reach 294,000 years and dates five million; nobody could read a column with one beyond."""
+        field = state.schema.field(name)
+        if field.type is not Primitive.DATE:
+            return
+        reach = stored_range(type_).stop // int(promote(1, field.type, type_))
+        beyond = (Comparison(field.id, Operator.LESS, -reach), Comparison(field.id, Operator.GREATER, reach))
+        for batch in read_plan(plan_scan(state, (field,), Or(beyond)), self._store):
+            cast_exactly(batch.column(0), arrow_type(type_), field.name)
 
     def _refuse_failing(self, state: TableState, name: str, expression: str) -> None:
         predicate = ENGINE.parse_condition(expression, state.schema)

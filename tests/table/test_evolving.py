@@ -257,6 +257,15 @@ class TestShapes:
         with pytest.raises(tl.InvalidError, match="widened"):
             table.alter.widen_column("x", new)
 
+    def test_dates_that_microseconds_do_not_reach_stay_dates(self, lake: tl.Lake) -> None:
+        days = pa.array([0, 106_751_992, None], pa.int32()).view(pa.date32())
+        table = lake.create_table("t", {"d": days})
+        table.append({"d": days.slice(0, 1)})
+        with pytest.raises(tl.InvalidError, match="106751992.* is no timestamp"):
+            table.alter.widen_column("d", "timestamp")
+        table.alter.widen_column("d", "timestamp[ms]")
+        assert table.to_arrow()["d"].cast(pa.int64()).to_pylist() == [0, 106_751_992 * 86_400_000, None, 0]
+
     def test_a_widened_column_keeps_its_defaults(self, lake: tl.Lake) -> None:
         table = lake.create_table("t", {"id": [1]})
         for name, old, default, new in (
