@@ -46,8 +46,10 @@ def open_store(url: str | os.PathLike[str], storage_options: Mapping[str, Any] |
     for an unknown option, and for a URL with credentials in it.
     """
     options = dict(storage_options or {})
-    if not isinstance(url, str):
+    if isinstance(url, os.PathLike):
         return _open_path(os.fspath(url), options)
+    if not isinstance(url, str):
+        raise InvalidError(f"{url!r} is not a folder's path or a URL; give text or a Path")
     match = _SCHEME.match(url)
     if match is None:
         return _open_folder(url, options)

@@ -94,8 +94,8 @@ def test_folders_that_are_no_keys_are_refused(url: str) -> None:
         open_store(url)
 
 
-@pytest.mark.parametrize("path", ["", "a\0b"])
-def test_what_is_not_a_path_is_refused(path: str) -> None:
+@pytest.mark.parametrize("path", ["", "a\0b", None, 5, b"folder"])
+def test_what_is_not_a_path_is_refused(path: Any) -> None:
     with pytest.raises(InvalidError, match="is not a folder's path"):
         open_store(path)
 
