@@ -73,6 +73,8 @@ def connect(
     try:
         catalog.state()
     except NotFoundError:
+        if _has_log(store, ""):
+            raise InvalidError(f"{store.url} is a table and no lake; open it with open_table") from None
         if not create:
             raise NotFoundError(f"there is no lake at {store.url}") from None
         require_put_if_absent(store)
@@ -265,17 +267,18 @@ class Lake:
         unique = f"-{table_id.replace('-', '')[-12:]}"
         namespace, path = names.folder(name.namespace), names.folder(name.name)
         if namespace:
-            path = f"{namespace}{unique if self._has_log(namespace) else ''}/{path}"
+            path = f"{namespace}{unique if _has_log(self.store, f'{namespace}/') else ''}/{path}"
         around = any(entry.path.startswith(f"{path}/") for entry in state.entries.values())
-        return path + unique if around or self._has_log(path) else path
+        return path + unique if around or _has_log(self.store, f"{path}/") else path
 
-    def _has_log(self, folder: str) -> bool:
-        """Whether a folder is a table's, in the catalog or not."""
-        try:
-            self.store.head(f"{folder}/{names.LOG}{names.commit(0)}")
-        except NotFoundError:
-            return False
-        return True
+
+def _has_log(store: ObjectStore, prefix: str) -> bool:
+    """Whether there is a table, in a catalog or not."""
+    try:
+        store.head(f"{prefix}{names.LOG}{names.commit(0)}")
+    except NotFoundError:
+        return False
+    return True
 
 
 def _texts(option: str, given: str | Iterable[str] | None) -> tuple[str, ...]:

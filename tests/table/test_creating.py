@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -19,7 +20,6 @@ from tests.table.reading import assert_reads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 ROWS = [{"id": 1, "note": "a"}, {"id": 2, "note": None}, {"id": 3, "note": "c"}]
 COLUMNS = {"id": [1, 2, 3], "note": ["a", None, "c"]}
@@ -421,6 +421,13 @@ class TestNames:
 
 
 class TestPlaces:
+    def test_no_lake_is_made_in_a_table_s_folder(self, lake: tl.Lake) -> None:
+        lake.create_table("orders", ROWS)
+        for create in (True, False):
+            with pytest.raises((tl.InvalidError, tl.NotFoundError), match="open_table"):
+                tl.connect(f"{lake.url}/orders", create=create)
+        assert not any(path.name == "_catalog" for path in Path(f"{lake.url}/orders").iterdir())
+
     def test_a_table_opens_by_its_path_without_a_catalog(self, lake: tl.Lake) -> None:
         lake.create_table("sales.orders", ROWS).append(ROWS)
         table = tl.open_table(f"{lake.url}/sales/orders")
