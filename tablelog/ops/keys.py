@@ -77,8 +77,9 @@ class KeyCheck:
         """
         if self._keys is None:
             keys = pa.Table.from_batches(self._batches, schema=arrow_schema(self._fields))
-            counted = keys.group_by(self._names).aggregate([([], "count_all")])
-            twice = counted.filter(pc.field("count_all") > 1)
+            numbered = [str(place) for place in range(len(self._names))]  # a key may be called count_all itself
+            counted = keys.rename_columns(numbered).group_by(numbered).aggregate([([], "count_all")])
+            twice = counted.filter(pc.field("count_all") > 1).select(numbered).rename_columns(self._names)
             if twice.num_rows:
                 raise InvalidError(
                     f"{twice.num_rows:,} keys are there more than once among the new rows, for example "
@@ -121,4 +122,4 @@ def key_check(store: ObjectStore, metadata: Metadata) -> KeyCheck | None:
 
 def _shown(keys: pa.Table) -> str:
     row = keys.slice(0, 1).to_pylist()[0]
-    return ", ".join(f"{name}={value!r}" for name, value in row.items() if name != "count_all")
+    return ", ".join(f"{name}={value!r}" for name, value in row.items())

@@ -70,6 +70,13 @@ def test_files_with_other_keys_are_not_read(table: tl.Table, tmp_path: Path) -> 
     table.append([row(1000)])
 
 
+def test_a_key_may_have_any_name(tmp_path: Path) -> None:
+    table = tl.connect(tmp_path).create_table("t", {"count_all": [1], "0": [1]}, key=["0", "count_all"])
+    table.append({"count_all": [2], "0": [1]})
+    with pytest.raises(tl.InvalidError, match="for example 0=3, count_all=3;"):
+        table.append({"count_all": [3, 3], "0": [3, 3]})
+
+
 def test_renamed_and_widened_keys_are_still_keys(table: tl.Table) -> None:
     table.alter.rename_column("region", "market")
     with pytest.raises(tl.InvalidError, match="market='EU'"):
