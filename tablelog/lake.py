@@ -74,7 +74,9 @@ def connect(
         catalog.state()
     except NotFoundError:
         if _has_log(store, ""):
-            raise InvalidError(f"{store.url} is a table and no lake; name the lake that it lies in, or use open_table") from None
+            raise InvalidError(
+                f"{store.url} is a table and no lake; name the lake that it lies in, or use open_table"
+            ) from None
         if not create:
             raise NotFoundError(f"there is no lake at {store.url}") from None
         require_put_if_absent(store)

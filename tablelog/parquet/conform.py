@@ -90,8 +90,31 @@ def _missing(field: Field, length: int, path: str) -> pa.Array[Any]:
 
 
 def _repeat(scalar: Any, length: int) -> pa.Array[Any]:
-    array: pa.Array[Any] = pa.repeat(scalar, length) if scalar.is_valid else pa.nulls(length, scalar.type)
+    array: pa.Array[Any] = pa.repeat(scalar, length) if scalar.is_valid else _nulls(scalar.type, length)
     return array
+
+
+def _nulls(type_: Any, length: int) -> Any:
+    if not pa.types.is_struct(type_):
+        return pa.nulls(length, type_)
+    parts = [_nulls(field.type, length) for field in type_]
+    whole = [part if field.nullable else _all_valid(part) for part, field in zip(parts, type_, strict=True)]
+    return pa.StructArray.from_arrays(whole, fields=list(type_), mask=pa.repeat(True, length))
+
+
+def _all_valid(array: Any) -> Any:
+    """Anything instead of nulls: Arrow writes none of a not null field, even where the struct around it is null."""
+    if not array.null_count:
+        return array
+    if pa.types.is_struct(array.type):
+        parts = [array.field(place) for place in range(array.type.num_fields)]
+        return pa.StructArray.from_arrays(parts, fields=list(array.type))
+    if pa.types.is_map(array.type):
+        return pa.MapArray.from_arrays(array.offsets, array.keys, array.items, type=array.type)  # type: ignore[call-overload]  # as in _convert_map
+    if pa.types.is_list(array.type):
+        return pa.ListArray.from_arrays(array.offsets, array.values, type=array.type)
+    buffers = [None, *array.buffers()[1:]]
+    return pa.Array.from_buffers(array.type, len(array), buffers, null_count=0, offset=array.offset)
 
 
 def _checked(array: pa.Array[Any], field: Field, path: str) -> pa.Array[Any]:
@@ -135,7 +158,7 @@ def _convert_struct(array: Any, fields: Sequence[Field], target: pa.DataType, pa
             continue
         part = _convert(array.field(source), field, inner)
         _checked(part if present is None else part.filter(present), field, inner)
-        parts.append(part)
+        parts.append(part if field.nullable else _all_valid(part))
     mask = array.is_null() if present is not None else None
     return pa.StructArray.from_arrays(parts, fields=list(target), mask=mask)  # type: ignore[call-overload]  # a struct is a sequence of fields
 

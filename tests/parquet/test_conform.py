@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import decimal
+import io
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -280,6 +282,29 @@ def test_not_null_inside_a_struct_counts_only_where_the_struct_is() -> None:
     assert conform({"s": pa.array([{"a": 1}, None])}, schema) == [{"s": {"a": 1}}, {"s": None}]
     with pytest.raises(InvalidError, match=r"'s\.a' is not null, but 1 of 2"):
         conform({"s": pa.array([{"a": None}, None, {"a": 1}])}, schema)
+
+
+def shapes(*, nullable: bool) -> dict[str, pa.DataType]:
+    """Structs whose fields may be null, or not."""
+    inner = pa.struct([pa.field("a", pa.int32(), nullable=nullable), pa.field("t", pa.string(), nullable=nullable)])
+    parts = {"s": inner, "l": pa.list_(pa.field("element", inner)), "m": pa.map_(pa.string(), pa.int8())}
+    around = {name: pa.struct([pa.field(name, part, nullable=nullable)]) for name, part in parts.items()}
+    return {"flat": inner, "list": parts["l"], **around}
+
+
+ITEM = {"a": 7, "t": "é"}
+INSIDE = {"flat": ITEM, "list": [ITEM, None], "s": {"s": ITEM}, "l": {"l": [ITEM, None]}, "m": {"m": [("k", 1)]}}
+
+
+@pytest.mark.parametrize("shape", INSIDE)
+def test_a_null_around_a_not_null_field_can_be_stored(shape: str) -> None:
+    loose, strict = shapes(nullable=True)[shape], shapes(nullable=False)[shape]
+    conformer = Conformer(new_schema(fields_from_user_schema(pa.schema([("x", strict)]))))
+    for column in (pa.nulls(3), pa.nulls(3, loose), pa.array([None, INSIDE[shape], None], loose).slice(1)):
+        batch = conformer(pa.record_batch({"x": column}))
+        stored = io.BytesIO()
+        pq.write_table(pa.Table.from_batches([batch]), stored)
+        assert pq.read_table(stored)["x"].to_pylist() == column.to_pylist()
 
 
 def test_not_null_inside_a_list_counts_elements() -> None:
