@@ -225,7 +225,7 @@ class Scan:
     def _filtered(self, names: list[str]) -> pa.RecordBatchReader:
         """Rows that fulfil the condition, found by DuckDB, in the exact types of the table."""
         wanted = {field.name: field for field in self.plan.fields}
-        schema = arrow.plain_schema(tuple(wanted[name] for name in names))
+        schema = arrow.loose_schema(tuple(wanted[name] for name in names))
         cursor = ENGINE.cursor()
         if self.now_us is not None:
             cursor.set_clock(self.now_us)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from tablelog.format.layout import column_sources
+from tablelog.format.types import Map, children, with_children
 from tablelog.parquet.arrow import arrow_type
 from tablelog.parquet.reader import read_batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tablelog.format.types import Field
+    from tablelog.format.types import DataType, Field
     from tablelog.ops.scan import ScanPlan
     from tablelog.store.base import ObjectStore
 
@@ -21,6 +23,18 @@ if TYPE_CHECKING:
 def plain_schema(fields: tuple[Field, ...]) -> pa.Schema:
     """The columns as Arrow has them, without the field ids that files carry."""
     return pa.schema([pa.field(field.name, arrow_type(field.type), nullable=field.nullable) for field in fields])
+
+
+def loose_schema(fields: tuple[Field, ...]) -> pa.Schema:
+    """The same of what an engine gives back: where a struct is null, so is every field in it, not null or not."""
+    return plain_schema(tuple(replace(field, type=_loose(field.type)) for field in fields))
+
+
+def _loose(type_: DataType) -> DataType:
+    inside = tuple(replace(child, nullable=True, type=_loose(child.type)) for child in children(type_))
+    return (
+        Map(replace(inside[0], nullable=False), inside[1]) if isinstance(type_, Map) else with_children(type_, inside)
+    )
 
 
 def read_plan(plan: ScanPlan, store: ObjectStore) -> pa.RecordBatchReader:

@@ -259,3 +259,17 @@ class TestCosts:
         table.overwrite([row(2)])
         spent = store.stats() - before
         assert (spent.put, spent.put_if_absent, spent.get) == (1, 1, 1), "the get asks for a newer version"
+
+
+def test_a_null_struct_around_a_not_null_field_goes_in_and_comes_out(lake: tl.Lake) -> None:
+    inside = pa.struct([pa.field("a", pa.int32(), nullable=False), pa.field("m", pa.map_(pa.string(), pa.int8()))])
+    table = lake.create_table("t", pa.schema([("id", pa.int64()), ("s", inside)]))
+    rows = [{"id": 1, "s": None}, {"id": 2, "s": {"a": 7, "m": [("k", 1)]}}]
+    table.append([{"id": 1}])
+    table.append(pl.DataFrame({"id": [2, 3], "s": [{"a": 7}, None]}))
+    table.delete("id = 3")
+    table.overwrite(pa.Table.from_pylist(rows[1:], schema=pa.schema([("id", pa.int64()), ("s", inside)])), "id = 2")
+    assert table.to_arrow().to_pylist() == rows
+    assert table.scan(where="id < 3").to_arrow().to_pylist() == rows
+    table.overwrite(table.scan(where="id < 3"))
+    assert table.to_arrow().to_pylist() == rows
