@@ -10,8 +10,10 @@ import typer
 from tablelog.cli.arguments import LAKE, AsJson, Options, open_lake
 from tablelog.cli.output import grid, moment, note, out, plain, write_json
 from tablelog.display import count, size
+from tablelog.errors import TablelogError
 
 if TYPE_CHECKING:
+    from tablelog.lake import Lake
     from tablelog.snapshot import Snapshot
 
 _PARALLEL: Final = 16
@@ -32,19 +34,34 @@ def ls(
 ) -> None:
     """List the tables of a lake: version, rows, files, size, last change.
 
-    Without LAKE it is $TABLELOG_LAKE, or else the folder you are in.
+    Without LAKE it is $TABLELOG_LAKE, or else the folder you are in. Tables that cannot be read are named after the
+    others.
     """
     opened = open_lake(lake, option)
     names = opened.tables(namespace)
     with ThreadPoolExecutor(_PARALLEL) as pool:
-        snapshots = list(pool.map(lambda name: opened.table(name).snapshot(), names))
+        found = list(pool.map(lambda name: _look(opened, name), names))
+    snapshots = [each for each in found if not isinstance(each, TablelogError)]
     if as_json:
         write_json([_facts(snapshot) for snapshot in snapshots])
-        return
-    if not snapshots:
+    elif names:
+        _print(snapshots, opened.url)
+    else:
         where = "" if namespace is None else f" in namespace {namespace!r}"
         out().print(plain(f"no tables{where} at {opened.url}"))
-        return
+    for name, each in zip(names, found, strict=True):
+        if isinstance(each, TablelogError):
+            raise type(each)(f"table {name}: {each}") from each
+
+
+def _look(lake: Lake, name: str) -> Snapshot | TablelogError:
+    try:
+        return lake.table(name).snapshot()
+    except TablelogError as error:
+        return error
+
+
+def _print(snapshots: list[Snapshot], url: str) -> None:
     table = grid(
         "table", "version", "rows", "files", "size", "changed (UTC)", right=("version", "rows", "files", "size")
     )
@@ -57,7 +74,7 @@ def ls(
         )
         table.add_row(plain(snapshot.name), *facts, moment(snapshot.timestamp))
     out().print(table)
-    note(f"{count(len(snapshots), 'table')} at {opened.url}")
+    note(f"{count(len(snapshots), 'table')} at {url}")
 
 
 def _facts(snapshot: Snapshot) -> dict[str, Any]:

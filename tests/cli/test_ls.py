@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,15 @@ def test_a_namespace_is_listed_alone(run: Run, place: Path) -> None:
     assert [table["table"] for table in run("ls", place, "--namespace", "größe", "--json").json] == ["größe.päron 梨"]
     assert [table["table"] for table in run("ls", place, "--namespace", "", "--json").json] == ["orders"]
     assert "no tables in namespace 'nope'" in run("ls", place, "--namespace", "nope").out
+
+
+def test_a_table_that_cannot_be_read_is_named_after_the_others(run: Run, place: Path) -> None:
+    shutil.rmtree(place / "orders")
+    for arguments in ((), ("--json",)):
+        ran = run("ls", place, *arguments)
+        assert "größe.päron 梨" in ran.out
+        assert ran.code == 3
+        assert "table orders: there is nothing at " in ran.err
 
 
 def test_an_empty_lake_has_no_tables(run: Run, tmp_path: Path) -> None:
