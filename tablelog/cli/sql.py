@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -83,6 +84,10 @@ def _lake_and_query(words: Sequence[str], file: str | None) -> tuple[str | None,
         return next(iter(words), None), _read(file)
     if not words:
         raise InvalidError("there is no query; give one in quotes after the lake, '-' for stdin, or --file PATH")
+    if len(words) == 1 and not os.environ.get(LAKE):
+        raise InvalidError(
+            f"no lake is named, or no query: there is only {words[0]!r}; write tablelog sql LAKE QUERY, or set {LAKE}"
+        )
     return (words[0] if len(words) > 1 else None), (sys.stdin.read() if words[-1] == "-" else words[-1])
 
 
