@@ -25,7 +25,7 @@ class Kind(Enum):
     WORD = auto()
     """A keyword or a name without quotes."""
     NAME = auto()
-    """A name in double quotes."""
+    """A name in double quotes, or in backticks as Spark writes it."""
     STRING = auto()
     NUMBER = auto()
     MARK = auto()
@@ -54,7 +54,9 @@ class Token:
     @property
     def name(self) -> str:
         """The name that a word or a quoted name stands for."""
-        return self.text[1:-1].replace('""', '"') if self.kind is Kind.NAME else self.text
+        if self.kind is not Kind.NAME:
+            return self.text
+        return self.text[1:-1].replace(self.text[0] * 2, self.text[0])
 
 
 _KINDS: Final = {
@@ -105,7 +107,7 @@ def tokens_of(text: str) -> tuple[Token, ...]:
 def _told_apart(kind: Kind, piece: str) -> Kind:
     if piece == ".":  # DuckDB takes it for a number
         return Kind.MARK
-    return Kind.NAME if kind is Kind.WORD and piece.startswith('"') else kind
+    return Kind.NAME if kind is Kind.WORD and piece.startswith(('"', "`")) else kind
 
 
 def _characters(text: str, data: bytes) -> Callable[[int], int]:
