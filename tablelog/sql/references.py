@@ -118,7 +118,7 @@ def references(text: str, reserved: frozenset[str]) -> list[Reference]:
     """
     reader = _Reader(text, tokens_of(text), reserved)
     found = list(reader.references())
-    taken = {reference.clause.start for reference in found if reference.clause is not None}
+    taken = _in_clauses(reader.tokens, found)
     for place, token in enumerate(reader.tokens):
         if reader.opens_at_clause(place) and token.start not in taken:
             raise reader.error(place, "does not follow the name of a table")
@@ -129,7 +129,7 @@ def column_references(text: str, tables: Sequence[Reference]) -> list[ColumnRefe
     """Every `orders` of `orders.id`, and every `sales.orders` of `sales.orders.id`, in the order of the text."""
     tokens = tokens_of(text)
     words = [token.word for token in tokens] + [""] * 3
-    taken = {reference.start for reference in tables}
+    taken = {reference.start for reference in tables} | _in_clauses(tokens, tables)
     found: list[ColumnReference] = []
     for place, token in enumerate(tokens):
         begins = token.kind in _NAMING and words[place + 1] == "." and (place == 0 or words[place - 1] != ".")
@@ -138,6 +138,12 @@ def column_references(text: str, tables: Sequence[Reference]) -> list[ColumnRefe
             parts = tuple(part.name for part in tokens[place : last + 1 : 2])
             found.append(ColumnReference(start=token.start, end=tokens[last].end, parts=parts))
     return found
+
+
+def _in_clauses(tokens: Sequence[Token], tables: Sequence[Reference]) -> set[int]:
+    """Where the tokens of clauses begin: a query inside a clause is a text of its own, read when the clause is."""
+    clauses = [table.clause for table in tables if table.clause is not None]
+    return {token.start for clause in clauses for token in tokens if clause.start <= token.start < clause.end}
 
 
 def named_in_strings(text: str) -> list[str]:
