@@ -53,7 +53,9 @@ def explained(
             return InvalidError(
                 f"{name} is no table, and the Python variable {name} is a {kind}, which cannot be read as one"
             )
-        return names.not_found(name)
+        if not names.knows(name):
+            return names.not_found(name)
+        message = f"the table {name} cannot be read from here; name it after FROM or JOIN"
     place = _place(rewriting.after, cursor, parameters)
     if place is None:
         return InvalidError(message)

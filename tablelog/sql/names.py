@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _PARTS_MAX: Final = 2
 _SHOWN_MAX: Final = 20
+_NO_NAMESPACE: Final = "main"
+"""What DuckDB calls the place of tables whose names have one part; no namespace of a lake is called so."""
 
 
 class Names:
@@ -54,6 +56,10 @@ class Names:
             found = self._snapshots[table.name] = table.snapshot()
         return found
 
+    def knows(self, name: str) -> bool:
+        """Whether a name, written as in messages, is that of a table."""
+        return name.casefold() in {str(entry.name).casefold() for entry in self._entries.values()}
+
     def not_found(self, name: str) -> NotFoundError:
         """An error that says what name was probably meant."""
         names = [str(entry.name) for entry in self._entries.values()]
@@ -68,5 +74,6 @@ class Names:
     def _find(self, parts: Sequence[str]) -> TableEntry | None:
         if not 1 <= len(parts) <= _PARTS_MAX:
             return None
-        name = TableName("", parts[0]) if len(parts) == 1 else TableName(*parts)
+        namespace = parts[0] if len(parts) > 1 and parts[0].casefold() != _NO_NAMESPACE else ""
+        name = TableName(namespace, parts[-1])
         return self._entries.get(name.folded)

@@ -100,6 +100,7 @@ _AFTER_TABLES: Final = frozenset(
 )
 """Words after which a comma is no longer one between tables."""
 _FUNCTIONS_WITH_FROM: Final = frozenset(("EXTRACT", "SUBSTRING", "TRIM", "OVERLAY"))
+_TAKING_STRINGS: Final = frozenset(("QUERY", "QUERY_TABLE", "PRAGMA_TABLE_INFO"))
 _INTERVAL_UNITS: Final = frozenset(
     f"{unit}{plural}"
     for unit in ["YEAR", "QUARTER", "MONTH", "WEEK", "DAY", "HOUR", "MINUTE", "SECOND", "MILLISECOND", "MICROSECOND"]
@@ -147,11 +148,10 @@ def _in_clauses(tokens: Sequence[Token], tables: Sequence[Reference]) -> set[int
 
 
 def named_in_strings(text: str) -> list[str]:
-    """Words in strings of a text that uses `query` or `query_table`, which take names and queries as strings."""
+    """Words in strings of a text that calls a function which takes names or queries as strings."""
     tokens = tokens_of(text)
-    words = [token.word for token in tokens]
-    calls = any(pair in {("QUERY", "("), ("QUERY_TABLE", "(")} for pair in pairwise(words))
-    strings = [token.text.strip("'") for token in tokens if calls and token.kind is Kind.STRING]
+    calls = any(first.word in _TAKING_STRINGS and second.word == "(" for first, second in pairwise(tokens))
+    strings = [token.text.strip("'$") for token in tokens if calls and token.kind is Kind.STRING]
     return [token.name for string in strings for token in tokens_of(string) if token.kind in _NAMING]
 
 
