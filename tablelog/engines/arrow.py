@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from tablelog.format.layout import column_sources
 from tablelog.format.types import Map, children, with_children
-from tablelog.parquet.arrow import arrow_type
+from tablelog.parquet.arrow import arrow_schema
 from tablelog.parquet.reader import read_batches
 
 if TYPE_CHECKING:
@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 def plain_schema(fields: tuple[Field, ...]) -> pa.Schema:
     """The columns as Arrow has them, without the field ids that files carry."""
-    return pa.schema([pa.field(field.name, arrow_type(field.type), nullable=field.nullable) for field in fields])
+    return arrow_schema(map(_without_ids, fields))
+
+
+def _without_ids(field: Field) -> Field:
+    inside = tuple(map(_without_ids, children(field.type)))
+    return replace(field, id=0, type=with_children(field.type, inside))
 
 
 def loose_schema(fields: tuple[Field, ...]) -> pa.Schema:
