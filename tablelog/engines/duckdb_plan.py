@@ -130,8 +130,8 @@ class Planner:
         *,
         others: Mapping[str, Any] | None = None,
         now_us: int | None = None,
-    ) -> Mapping[str, Need]:
-        """What a query needs of each of its tables.
+    ) -> Mapping[str, Need] | None:
+        """What a query needs of each of its tables; None if DuckDB cannot plan it: running it will say why, and better.
 
         `tables` maps the names under which the query knows them to their columns, `others` names to Python's data
         frames and the like. `now_us` is the moment that `now()` and its relatives give.
@@ -142,9 +142,7 @@ class Planner:
         known = None if question is None else self._answers.get(question)
         if known is None:
             known = self._needs(text, tables, parameters, others=others or {}, now_us=now_us)
-            if known is None:
-                return dict.fromkeys(tables, Need())
-            if question is not None:
+            if known is not None and question is not None:
                 with self._lock:
                     if len(self._answers) >= _ANSWERS_MAX:
                         self._answers.clear()
@@ -160,7 +158,7 @@ class Planner:
         others: Mapping[str, Any],
         now_us: int | None,
     ) -> Mapping[str, Need] | None:
-        """The same, asked anew; None if DuckDB cannot plan the query: running it will say why, and better."""
+        """The same, asked anew."""
         with closing(self.cursor()) as cursor:
             if now_us is not None:
                 set_clock(cursor, now_us)
@@ -202,7 +200,8 @@ class Planner:
             if not _has_unknown(exact):
                 return exact
         needs = self.needs(f"SELECT * FROM {ROWS} WHERE ({text}\n)", {ROWS: schema}, now_us=now_us)
-        return And((exact, needs[ROWS].predicate, UNKNOWN))  # the optimizer's filters only follow from the condition
+        followed = UNKNOWN if needs is None else needs[ROWS].predicate
+        return And((exact, followed, UNKNOWN))  # the optimizer's filters only follow from the condition
 
     def columns_of(self, text: str) -> frozenset[str]:
         """Names of the columns that an expression may read, as it writes them; `*` if it may read all."""

@@ -18,6 +18,7 @@ import duckdb
 
 from tablelog.engines.duckdb import ENGINE
 from tablelog.engines.duckdb_clock import asked_at_us
+from tablelog.engines.duckdb_plan import Need
 from tablelog.engines.duckdb_tokens import with_plain_spaces
 from tablelog.errors import InvalidError
 from tablelog.sql import parameters
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tablelog.engines.duckdb import Cursor
-    from tablelog.engines.duckdb_plan import Need
     from tablelog.ops.scan import ScanPlan
     from tablelog.snapshot import Snapshot
     from tablelog.sql.names import Names
@@ -52,15 +52,18 @@ class _Query:
     now_us: int | None
     """The time of the query; None if it does not ask for it."""
 
-    def needs(self, usable: Mapping[str, Any]) -> Mapping[str, Need]:
-        """What it needs of each of its tables."""
-        if not self.snapshots:
-            return {}
+    def needs(self, usable: Mapping[str, Any]) -> Mapping[str, Need] | None:
+        """What it needs of each of its tables; None if DuckDB cannot plan it."""
         text = self.rewriting.after
         schemas = {name: snapshot.schema for name, snapshot in self.snapshots.items()}
         return ENGINE.planner.needs(
             text[begin_of_query(text) :], schemas, self.parameters, others=usable, now_us=self.now_us
         )
+
+    @property
+    def everything(self) -> Mapping[str, Need]:
+        """All of each of its tables."""
+        return dict.fromkeys(self.snapshots, Need())
 
 
 def run(names: Names, text: str, given: Parameters = None) -> duckdb.DuckDBPyRelation:
@@ -76,7 +79,8 @@ def run(names: Names, text: str, given: Parameters = None) -> duckdb.DuckDBPyRel
     if query.now_us is not None:
         cursor.set_clock(query.now_us)
     usable = _registered(cursor, query.variables)
-    for name, need in query.needs(usable).items():
+    needs = query.needs(usable) if query.snapshots else {}
+    for name, need in (query.everything if needs is None else needs).items():
         snapshot = query.snapshots[name]
         if need.counts_only:
             cursor.present_count(name, snapshot.plan(need.predicate))
@@ -103,6 +107,9 @@ def explain(names: Names, text: str, given: Parameters = None) -> list[tuple[Sna
     """For each table of a query, what it would read."""
     query = _settled(names, text, given)
     needs = query.needs(_registered(ENGINE.cursor(), query.variables))
+    if needs is None:
+        run(names, text, given)  # raises what is wrong with the query, if anything is
+        needs = query.everything
     return [(query.snapshots[name], _plan(query.snapshots[name], need)) for name, need in needs.items()]
 
 
