@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tablelog.format.statistics import UNKNOWN, FieldStatistics
-from tablelog.format.types import Primitive
+from tablelog.format.types import Primitive, children, is_float
 from tablelog.format.values import promote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from tablelog.format.actions import AddFile
     from tablelog.format.schema import Schema
@@ -45,14 +45,19 @@ class Layout:
 
     @property
     def may_have_nan(self) -> bool:
-        """Whether a wanted float column may hold NaN in some file; engines must then not trust its Parquet bounds."""
-        ids = [column.physical.id for column in self.columns if column.physical is not None]
-        return any(
-            statistics.nan_count is None or statistics.nan_count > 0
-            for file in self.files
-            for field_id in ids
-            if (statistics := file.statistics.get(field_id)) is not None
-        )
+        """Whether a wanted float, at any depth, may be NaN in some file; engines must then not trust Parquet bounds."""
+        floats = [
+            field_id for column in self.columns if column.physical is not None for field_id in _floats(column.physical)
+        ]
+        return any(file.statistics.get(field_id, UNKNOWN).nan_count != 0 for file in self.files for field_id in floats)
+
+
+def _floats(field: Field) -> Iterator[int]:
+    """Ids of the floats that a column is or holds; those in lists and maps have no statistics."""
+    if is_float(field.type):
+        yield field.id
+    for child in children(field.type):
+        yield from _floats(child)
 
 
 def column_sources(fields: Iterable[Field], written: Schema) -> tuple[ColumnSource, ...]:
