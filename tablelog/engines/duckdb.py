@@ -55,6 +55,9 @@ def new_database() -> tuple[duckdb.DuckDBPyConnection, StoreFileSystem]:
     connection.execute("SET GLOBAL TimeZone = 'UTC'")
     connection.execute("SET GLOBAL parquet_metadata_cache = true")  # files of a table never change
     connection.execute("SET GLOBAL async_threads = 64")  # so many requests at once; files on disk need none of them
+    # Where all values of a struct's field fulfil a condition, DuckDB 2.0 asks no more than that the struct is not null:
+    # `s.x IN (1, 2)` then finds rows whose `s.x` is null. Queries of 10 million rows are no slower without.
+    connection.execute("SET GLOBAL disabled_optimizers = 'statistics_propagation'")
     return connection, files
 
 
