@@ -29,6 +29,8 @@ _PRIMITIVES: Final = {
     Primitive.DATE: "DATE",
 }
 
+_MESSAGE_LINES_MAX: Final = 8
+
 
 def quote(name: str) -> str:
     """An identifier that means exactly this name."""
@@ -36,8 +38,9 @@ def quote(name: str) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """The part of an engine's message that a person needs."""
-    return str(error).strip().split("\n\n")[0]
+    """The part of an engine's message that a person needs, without most of the forty functions of an operator."""
+    lines = str(error).strip().split("\n\n")[0].split("\n")
+    return "\n".join(lines if len(lines) <= _MESSAGE_LINES_MAX else [*lines[:_MESSAGE_LINES_MAX], "\t…"])
 
 
 def quote_text(text: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import duckdb
 
+from tablelog.engines.duckdb_text import first_line
 from tablelog.errors import InvalidError
 from tablelog.sql.rewriting import line_with_mark
 from tablelog.sql.statement import begin_of_query
@@ -44,7 +45,7 @@ def explained(
     unusable: Mapping[str, Any],
 ) -> InvalidError | NotFoundError:
     """What an error in binding a text means. Uses up the cursor; `unusable` are Python variables that are no tables."""
-    message = _KIND.sub("", str(error).strip().partition("\n\nLINE ")[0])
+    message = _KIND.sub("", first_line(error))
     missing = _NO_TABLE.search(message) if isinstance(error, duckdb.CatalogException) else None
     if missing is not None:
         name = missing["name"]

@@ -101,6 +101,7 @@ _AFTER_TABLES: Final = frozenset(
 """Words after which a comma is no longer one between tables."""
 _FUNCTIONS_WITH_FROM: Final = frozenset(("EXTRACT", "SUBSTRING", "TRIM", "OVERLAY"))
 _TAKING_STRINGS: Final = frozenset(("QUERY", "QUERY_TABLE", "PRAGMA_TABLE_INFO"))
+_ARITHMETIC: Final = frozenset("+-*/%")
 _INTERVAL_UNITS: Final = frozenset(
     f"{unit}{plural}"
     for unit in ["YEAR", "QUARTER", "MONTH", "WEEK", "DAY", "HOUR", "MINUTE", "SECOND", "MILLISECOND", "MICROSECOND"]
@@ -287,9 +288,9 @@ class _Reader:
         return self.word(place + 2) in _UNITS and self.word(place + 3) in _ARROWS
 
     def expression_end(self, place: int) -> int:
-        """The token after the value of AS OF: one operand, or several with plus and minus between them."""
+        """The token after the value of AS OF: one operand, or several with operators of arithmetic between them."""
         end = self.operand_end(place)
-        while self.word(end) in {"+", "-"}:
+        while self.word(end) in _ARITHMETIC:
             end = self.operand_end(end + 1)
         return end
 
@@ -316,6 +317,10 @@ class _Reader:
             end += 2
             if self.word(end) == "(":
                 end = self.closing(end) + 1
+            if self.word(end) in {"WITH", "WITHOUT"} and self.word(end + 1) == "TIME":
+                end += 3  # TIMESTAMP WITH TIME ZONE
+        if self.word(end) == "AT" and self.word(end + 1) == "TIME":
+            return self.operand_end(end + 3)  # AT TIME ZONE 'Europe/Oslo'
         return end
 
     # ------------------------------------------------------------------ tokens
