@@ -47,7 +47,7 @@ def demo(
     if as_json:
         write_json({"lake": lake.url, "tables": lake.tables(), "seconds": round(took_s, 3), "next": commands})
         return
-    narrator.step(f"All of that took {took_s:.0f} seconds. It is yours now")
+    narrator.step(f"All of that took {took_s:.1f} seconds. It is yours now")
     narrator.lines(commands)
 
 
