@@ -92,7 +92,7 @@ def write_rows(
         partitioning=metadata.partitioning,
         sort_order=metadata.sort_order,
         target_size_bytes=target_file_size_bytes(metadata.properties),
-        put=store.put,
+        store=store,
         on_progress=advance,
     )
     written = Written(metadata=metadata, files=files, keys=keys)

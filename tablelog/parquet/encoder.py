@@ -1,9 +1,10 @@
-"""One Parquet file, in memory: row groups in, bytes and what the log says of them out."""
+"""One Parquet file: row groups in, its bytes to a sink and what the log says of them out."""
 
 from __future__ import annotations
 
 import math
 import zlib
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pyarrow as pa
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tablelog.format.schema import Schema
     from tablelog.format.types import Field, Scalar
     from tablelog.parquet.encoding import Encoding
+    from tablelog.parquet.sink import Sink
 
 MIB: Final = 1024 * 1024
 GROUP_BYTES: Final = 16 * MIB
@@ -44,28 +46,29 @@ def group_rows(row_bytes: float, group_bytes: float = GROUP_BYTES) -> int:
 class FileEncoder:
     """Collects row groups. One thread at a time; Arrow lets go of the interpreter while it encodes."""
 
-    def __init__(self, schema: Schema, encoding: Encoding, sort_keys: Sequence[SortKey]) -> None:
-        """Begin a file of rows under `schema`; `sort_keys` are as PyArrow has them."""
+    def __init__(self, schema: Schema, encoding: Encoding, sort_keys: Sequence[SortKey], sink: Sink) -> None:
+        """Begin a file of rows under `schema` in `sink`; `sort_keys` are as PyArrow has them."""
         self.row_count = 0
         self._group_count = 0
         self._schema = schema
         self._sort_keys = list(sort_keys)
-        self._sink = pa.BufferOutputStream()
+        self._sink = sink
         self._footers: list[pq.FileMetaData] = []
-        self._writer = pq.ParquetWriter(
-            self._sink, arrow_schema(schema), metadata_collector=self._footers, **encoding.options
-        )
+        with _told_by(sink):
+            self._writer = pq.ParquetWriter(
+                sink.stream, arrow_schema(schema), metadata_collector=self._footers, **encoding.options
+            )
         self._nan_counts = {field.id: 0 for field, _ in _float_leaves(schema.fields)}
 
     @property
     def size_bytes(self) -> int:
         """Of the file so far."""
-        return self._sink.tell()
+        return self._sink.stream.tell()
 
     @property
     def memory_bytes(self) -> int:
         """About what it takes to keep the file open, with all that its footer will say."""
-        return self._sink.tell() + self._group_count * len(self._schema.fields) * _FOOTER_COLUMN_BYTES
+        return self._sink.held_bytes + self._group_count * len(self._schema.fields) * _FOOTER_COLUMN_BYTES
 
     def add(self, rows: pa.Table) -> None:
         """Rows for the end of the file: one row group, or if they are to be sorted as many as they need."""
@@ -81,27 +84,45 @@ class FileEncoder:
             yield rows.take(order.slice(start, group_row_count))
 
     def _add_group(self, rows: pa.Table) -> None:
-        self._writer.write_table(rows, row_group_size=rows.num_rows)
+        with _told_by(self._sink):
+            self._writer.write_table(rows, row_group_size=rows.num_rows)
         self.row_count += rows.num_rows
         self._group_count += 1
         for field, places in _float_leaves(self._schema.fields):
             for chunk in rows.column(places[0]).chunks:
                 self._nan_counts[field.id] += _nan_count(_inside(chunk, places[1:]))
 
-    def finish(self, path: str, partitioning_id: int, values: tuple[Scalar | None, ...]) -> tuple[pa.Buffer, AddFile]:
-        """The whole object and the action that adds it under `path`."""
-        self._writer.close()
-        content = self._sink.getvalue()
-        return content, AddFile(
+    def finish(self, path: str, partitioning_id: int, values: tuple[Scalar | None, ...]) -> AddFile:
+        """Complete the file, store it, and return the action that adds it under `path`."""
+        with _told_by(self._sink):
+            self._writer.close()
+            content = self._sink.content()
+        action = AddFile(
             path=path,
-            size_bytes=content.size,
+            size_bytes=content.nbytes,
             row_count=self.row_count,
             schema_id=self._schema.id,
             partitioning_id=partitioning_id,
             partition_values=values,
             statistics=statistics_from_metadata(self._footers[0], self._schema, self._nan_counts),
-            crc32=zlib.crc32(memoryview(content)),
+            crc32=zlib.crc32(content),
         )
+        self._sink.store()
+        return action
+
+    def discard(self) -> None:
+        """Give the file up and leave nothing of it behind."""
+        self._writer.is_open = False  # it would write a footer
+        self._sink.discard()
+
+
+@contextmanager
+def _told_by(sink: Sink) -> Iterator[None]:
+    """What the system refuses is said in the words of the store."""
+    try:
+        yield
+    except OSError as error:
+        raise sink.failure(error) from error
 
 
 def _float_leaves(fields: Iterable[Field], *outer: int) -> Iterator[tuple[Field, tuple[int, ...]]]:

@@ -59,6 +59,8 @@ class OpenFile:
         self.encoded_bytes = 0
         self.memory_bytes = 0
         self.encoder: FileEncoder | None = None
+        self.on_disk = False
+        """Whether it is written to disk while it is encoded."""
         self.begun = False
         """Whether a thread took its first chunk."""
         self.running = False
@@ -73,16 +75,16 @@ class Strands:
 
     def __init__(
         self,
-        begin: Callable[[], FileEncoder],
-        store: Callable[[FileEncoder, OpenFile], AddFile],
+        begin: Callable[[OpenFile], FileEncoder],
+        finish: Callable[[FileEncoder, OpenFile], AddFile],
         on_progress: Callable[[int], None] | None,
     ) -> None:
-        """`begin` makes the encoder of a file, `store` puts a complete one; threads call them."""
+        """`begin` makes the encoder of a file, `finish` stores what it encoded; threads call them."""
         self.files: list[OpenFile] = []
         self.open_bytes = 0
         """Memory of files that are not stored yet."""
         self._begin = begin
-        self._store = store
+        self._finish = finish
         self._on_progress = on_progress
         self._changed = threading.Condition()
         self._threads: ThreadPoolExecutor | None = None
@@ -99,11 +101,14 @@ class Strands:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Leave alone what has not been begun, and wait for what has."""
+        """Leave alone what has not been begun, wait for what has, and discard what will not be finished."""
         with self._changed:
             self._error = self._error or error
         if self._threads is not None:
             self._threads.shutdown()
+        for file in self.files:
+            if file.encoder is not None:
+                file.encoder.discard()
 
     def ratio(self) -> float | None:
         """Encoded bytes per byte of Arrow in what has been encoded; None before there is any."""
@@ -194,12 +199,12 @@ class Strands:
         try:
             while (chunk := self._next(file)) is not None:
                 if file.encoder is None:
-                    file.encoder = self._begin()
+                    file.encoder = self._begin(file)
                 file.encoder.add(chunk.rows)
                 self._count_encoded(file, chunk, file.encoder)
             if file.running:
                 assert file.encoder is not None, "a file is closed only after its first chunk"
-                self._count_stored(file, self._store(file.encoder, file))
+                self._count_stored(file, self._finish(file.encoder, file))
         except BaseException as error:  # noqa: BLE001 - it is raised again in the thread that feeds
             with self._changed:
                 self._error = self._error or error

@@ -21,6 +21,7 @@ file that one thread would be alone with is halved. One small file is encoded by
 from __future__ import annotations
 
 import heapq
+import threading
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
@@ -29,6 +30,7 @@ from tablelog import env
 from tablelog.format import names
 from tablelog.parquet.encoder import GROUP_BYTES, MIB, FileEncoder, group_rows
 from tablelog.parquet.encoding import Encoding, choose_encoding
+from tablelog.parquet.sink import open_sink
 from tablelog.parquet.strands import Chunk, OpenFile, Strands, thread_count
 from tablelog.parquet.transform import split_by_partition
 
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from tablelog.format.schema import Schema
     from tablelog.format.types import Scalar
     from tablelog.parquet.encoder import SortKey
+    from tablelog.store.base import ObjectStore
 
 WAITING_BYTES_PER_THREAD: Final = 128 * MIB
 """Rows that are not encoded yet, as Arrow; twice that with a sort order. A thread's next file must be among them."""
@@ -47,6 +50,8 @@ OPEN_BYTES_MAX: Final = 384 * MIB
 """Encoded files that are not stored yet."""
 SORTED_BYTES_MAX: Final = 192 * MIB
 """What is sorted at once, as Arrow."""
+DISK_FILES_MAX: Final = 64
+"""Files that are written to disk while they are encoded, each of which the system keeps open; more are in memory."""
 PIECES_MAX: Final = 64
 _PIECE_BYTES: Final = 512
 """About what one column of one batch costs beside its values."""
@@ -64,16 +69,16 @@ def write_files(
     partitioning: Partitioning,
     sort_order: tuple[SortField, ...],
     target_size_bytes: int,
-    put: Callable[[str, memoryview], None],
+    store: ObjectStore,
     on_progress: Callable[[int], None] | None = None,
 ) -> tuple[AddFile, ...]:
     """Store all rows as files of about `target_size_bytes` and return the actions that add them, in the rows' order.
 
-    Batches are under exactly `arrow.arrow_schema(schema)`. `put` is called once per file, from several threads.
+    Batches are under exactly `arrow.arrow_schema(schema)`. Each file is put once, from one of several threads.
     `on_progress` gets the number of rows whenever some more have been encoded, one call at a time. No rows, no files.
 
     Raises:
-        Exception: whatever reading the batches or `put` raised first. Files that were put by then stay where they are.
+        Exception: whatever reading the batches or storing raised first. Files that were stored by then stay there.
 
     """
     assert target_size_bytes > 0
@@ -82,7 +87,7 @@ def write_files(
         partitioning=partitioning,
         sort_order=sort_order,
         target_size_bytes=target_size_bytes,
-        put=put,
+        store=store,
         on_progress=on_progress,
     )
     with writer.strands:
@@ -131,15 +136,16 @@ class _Writer:
         partitioning: Partitioning,
         sort_order: tuple[SortField, ...],
         target_size_bytes: int,
-        put: Callable[[str, memoryview], None],
+        store: ObjectStore,
         on_progress: Callable[[int], None] | None,
     ) -> None:
-        self.strands = Strands(self._begin, self._store, on_progress)
+        self.strands = Strands(self._begin, self._finish_file, on_progress)
         self._schema = schema
         self._partitioning = partitioning
         self._sort_keys = _sort_keys(sort_order, schema)
         self._target_bytes = target_size_bytes
-        self._put = put
+        self._store = store
+        self._disk_places = threading.Semaphore(DISK_FILES_MAX)
         self._on_progress = on_progress
         self._waiting_max = WAITING_BYTES_PER_THREAD * max(thread_count(), 2) * (2 if sort_order else 1)
         self._lanes: dict[tuple[Scalar | None, ...], _Lane] = {}
@@ -254,21 +260,32 @@ class _Writer:
 
     # ----------------------------------------------------------------------- storing
 
-    def _begin(self) -> FileEncoder:
-        return FileEncoder(self._schema, self._encoding, self._sort_keys)
+    def _begin(self, file: OpenFile) -> FileEncoder:
+        file.on_disk = self._disk_places.acquire(blocking=False)
+        return self._encoder(file)
 
-    def _store(self, encoder: FileEncoder, file: OpenFile) -> AddFile:
-        content, action = encoder.finish(file.path, self._partitioning.id, file.values)
-        self._put(file.path, memoryview(content))
+    def _encoder(self, file: OpenFile) -> FileEncoder:
+        sink = open_sink(self._store, file.path, on_disk=file.on_disk)
+        try:
+            return FileEncoder(self._schema, self._encoding, self._sort_keys, sink)
+        except BaseException:
+            sink.discard()
+            raise
+
+    def _finish_file(self, encoder: FileEncoder, file: OpenFile) -> AddFile:
+        action = encoder.finish(file.path, self._partitioning.id, file.values)
+        if file.on_disk:
+            self._disk_places.release()
         return action
 
     def _encode_here(self, lane: _Lane) -> AddFile:
         """The only file of a small write, without threads."""
         rows = self._take(lane)
         self._encoding = choose_encoding(rows, rows.num_rows)
-        encoder = self._begin()
+        file = OpenFile(names.data_file(env.new_id()), lane.values)
+        encoder = self._encoder(file)
         encoder.add(rows)
-        action = self._store(encoder, OpenFile(names.data_file(env.new_id()), lane.values))
+        action = self._finish_file(encoder, file)
         if self._on_progress is not None:
             self._on_progress(rows.num_rows)
         return action

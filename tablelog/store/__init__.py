@@ -1,6 +1,6 @@
 """Floor 2: stores. Six verbs on named bytes, and wrappers around them."""
 
-from tablelog.store.base import ByteRange, ObjectInfo, ObjectStore, check_key, check_prefix, local_path, sweep
+from tablelog.store.base import ByteRange, ObjectInfo, ObjectStore, check_key, check_prefix, local_path, sweep, upload
 from tablelog.store.local import LocalStore
 from tablelog.store.memory import MemoryStore
 from tablelog.store.metrics import MeteredStore, StoreStats
@@ -28,4 +28,5 @@ __all__ = [
     "register_store",
     "require_put_if_absent",
     "sweep",
+    "upload",
 ]

@@ -105,6 +105,30 @@ class LocalFiles(Protocol):
         """Absolute path of the object's file, whether or not it exists; None if there is no such thing here."""
 
 
+class Upload(Protocol):
+    """An object on its way: its bytes are written to a file, and appear under the key all together or never."""
+
+    @property
+    def path(self) -> str:
+        """The file, empty at first, in which nobody else looks."""
+
+    def finish(self) -> None:
+        """Make what the file holds the object; as durable as after a `put` when this returns."""
+
+    def abandon(self) -> None:
+        """Forget it; no error if it is finished or forgotten already."""
+
+    def failure(self, error: OSError) -> Exception:
+        """What it means that writing the file failed."""
+
+
+class Uploads(Protocol):
+    """An extra that a store may offer: big objects are written piece by piece and never held in memory whole."""
+
+    def upload(self, key: str) -> Upload | None:
+        """Begin an object; None if it has to be `put` after all."""
+
+
 class Leftovers(Protocol):
     """An extra that a store may offer: it can find what writers that died left behind under no key at all."""
 
@@ -119,6 +143,12 @@ def local_path(store: ObjectStore, key: str) -> Path | None:
     """
     find: Callable[[str], Path | None] | None = _offered(store, "local_path")
     return None if find is None else find(key)
+
+
+def upload(store: ObjectStore, key: str) -> Upload | None:
+    """Begin an object that is written piece by piece; None where it has to be `put`. Looks through wrappers."""
+    begin: Callable[[str], Upload | None] | None = _offered(store, "upload")
+    return None if begin is None else begin(key)
 
 
 def sweep(store: ObjectStore, prefix: str, older_than_us: int, *, dry_run: bool = False) -> int:

@@ -2,6 +2,7 @@
 
     put_if_absent   write .<id>.tmp beside it · fsync · link() to the final name · unlink .tmp · fsync the folder
     put             write .<id>.tmp beside it · fsync · rename() to the final name           · fsync the folder
+    upload          the same, but somebody else does the writing
 
 `link()` fails when the name exists, so it decides between writers of any number of processes, and a file only gets its
 final name when it is whole and on disk. The folder's fsync makes the name itself survive a power cut; it covers every
@@ -112,6 +113,16 @@ class LocalStore:
             return False
         return True
 
+    def upload(self, key: str) -> LocalUpload:
+        """Begin an object by making the `.tmp` file beside it, to be written by whoever asked."""
+        path = self._path(key)
+        unfinished = _beside(path)
+        try:
+            os.close(self._create(unfinished))
+        except OSError as error:
+            raise _failure("write", path, error) from error
+        return LocalUpload(unfinished, path)
+
     def list(self, prefix: str = "", start_after: str = "") -> Iterator[ObjectInfo]:
         """Objects whose key begins with `prefix` and sorts after `start_after`, in any order.
 
@@ -198,8 +209,7 @@ class LocalStore:
 
     def _write(self, path: str, data: bytes | memoryview, place: Callable[[str, str], None]) -> None:
         """Write a file aside, flush it, `place` it under its final name and flush the name."""
-        folder = os.path.dirname(path)  # noqa: PTH120 - see __init__
-        unfinished = f"{folder}/.{env.new_id()}.tmp"
+        unfinished = _beside(path)
         placing = False
         try:
             file = self._create(unfinished)
@@ -213,7 +223,7 @@ class LocalStore:
             finally:
                 with suppress(FileNotFoundError):  # A rename took it away.
                     os.unlink(unfinished)  # noqa: PTH108 - see __init__
-            _flush_folder(folder)
+            _flush_folder(os.path.dirname(path))  # noqa: PTH120 - see __init__
         except FileExistsError:
             raise
         except OSError as error:
@@ -227,6 +237,50 @@ class LocalStore:
         except FileNotFoundError:
             _make_folder(os.path.dirname(path))  # noqa: PTH120 - see __init__
             return os.open(path, flags, 0o666)
+
+
+class LocalUpload:
+    """A `.tmp` file that becomes an object."""
+
+    def __init__(self, unfinished: str, final: str) -> None:
+        """Made by `LocalStore.upload`."""
+        self._unfinished = unfinished
+        self._final = final
+
+    @property
+    def path(self) -> str:
+        """The file to write."""
+        return self._unfinished
+
+    def finish(self) -> None:
+        """Flush the file, give it its final name, and flush the name."""
+        placing = False
+        try:
+            file = os.open(self._unfinished, os.O_WRONLY)
+            try:
+                os.fsync(file)
+            finally:
+                os.close(file)
+            placing = True
+            os.replace(self._unfinished, self._final)  # noqa: PTH105 - see LocalStore.__init__
+            _flush_folder(os.path.dirname(self._final))  # noqa: PTH120 - see LocalStore.__init__
+        except OSError as error:
+            raise _failure("write", self._final, error, changing=placing) from error
+
+    def abandon(self) -> None:
+        """Remove the file, unless it is the object by now."""
+        with suppress(OSError):
+            os.unlink(self._unfinished)  # noqa: PTH108 - see LocalStore.__init__
+
+    def failure(self, error: OSError) -> InvalidError | StoreError:
+        """What it means that somebody could not write the file, in the system's words."""
+        plain = error if error.errno is None else OSError(error.errno, os.strerror(error.errno))
+        return _failure("write", self._final, plain)
+
+
+def _beside(path: str) -> str:
+    """A name in the same folder for a file that is not finished."""
+    return f"{os.path.dirname(path)}/.{env.new_id()}.tmp"  # noqa: PTH120 - see LocalStore.__init__
 
 
 def _is_unfinished(name: str) -> bool:

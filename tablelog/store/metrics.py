@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from tablelog import env
 from tablelog.errors import StoreError
+from tablelog.store.base import upload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tablelog.store.base import ByteRange, ObjectInfo, ObjectStore
+    from tablelog.store.base import ByteRange, ObjectInfo, ObjectStore, Upload
 
 T = TypeVar("T")
 
@@ -89,6 +91,11 @@ class MeteredStore:
         self._add("bytes_up", memoryview(data).nbytes)
         self._measure("put", lambda: self._inner.put(key, data))
 
+    def upload(self, key: str) -> Upload | None:
+        """Begin an object that is written piece by piece; a put when it is finished."""
+        begun = upload(self._inner, key)
+        return None if begun is None else _MeteredUpload(begun, self._finish)
+
     def put_if_absent(self, key: str, data: bytes | memoryview) -> bool:
         """Create and return True, or return False because the key exists."""
         self._add("bytes_up", memoryview(data).nbytes)
@@ -109,6 +116,10 @@ class MeteredStore:
     def head(self, key: str) -> ObjectInfo:
         """Size and time of an object."""
         return self._measure("head", lambda: self._inner.head(key))
+
+    def _finish(self, begun: Upload) -> None:
+        self._add("bytes_up", Path(begun.path).stat().st_size)
+        self._measure("put", begun.finish)
 
     def _measure(self, verb: str | None, request: Callable[[], T]) -> T:
         """The request's result; counts it under `verb`, its time, and whether the store failed."""
@@ -131,3 +142,17 @@ class MeteredStore:
     def _add(self, counter: str, amount: int) -> None:
         with self._lock:
             self._counts[counter] = self._counts.get(counter, 0) + amount
+
+
+class _MeteredUpload:
+    """An upload that is counted when it is finished."""
+
+    def __init__(self, begun: Upload, finish: Callable[[Upload], None]) -> None:
+        self._begun = begun
+        self._finish = finish
+        self.path = begun.path
+        self.abandon = begun.abandon
+        self.failure = begun.failure
+
+    def finish(self) -> None:
+        self._finish(self._begun)

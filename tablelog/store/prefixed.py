@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tablelog.store.base import ObjectInfo, check_key, local_path, sweep
+from tablelog.store.base import ObjectInfo, check_key, local_path, sweep, upload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tablelog.store.base import ByteRange, ObjectStore
+    from tablelog.store.base import ByteRange, ObjectStore, Upload
 
 
 class PrefixedStore:
@@ -73,6 +73,10 @@ class PrefixedStore:
     def local_path(self, key: str) -> Path | None:
         """Absolute path of the object's file, None if the whole store keeps no files."""
         return local_path(self._inner, self._prefix + key)
+
+    def upload(self, key: str) -> Upload | None:
+        """Begin an object that is written piece by piece; None if it has to be put."""
+        return upload(self._inner, self._prefix + key)
 
     def sweep(self, prefix: str, older_than_us: int, *, dry_run: bool) -> int:
         """Remove what dead writers left behind below `prefix`; how many they were."""

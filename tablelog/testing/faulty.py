@@ -129,6 +129,9 @@ class FaultyStore:
         self._inner.put(key, data)
         self._answer(fault, "put", key)
 
+    def upload(self, key: str) -> None:
+        """Nothing is written past `put`, so that every object meets the faults."""
+
     def put_if_absent(self, key: str, data: bytes | memoryview) -> bool:
         """Create and return True, or return False because the key exists."""
         fault = self._arrive("put_if_absent", key)

@@ -23,7 +23,9 @@ from tablelog.parquet.arrow import arrow_schema, stored_value
 from tablelog.parquet.columns import fields_from_user_schema
 from tablelog.parquet.encoder import FileEncoder
 from tablelog.parquet.encoding import Encoding
+from tablelog.parquet.sink import MemorySink
 from tablelog.parquet.statistics import statistics_from_metadata
+from tablelog.store import LocalStore, MemoryStore
 
 ENCODING = Encoding(options={"store_decimal_as_integer": True})
 
@@ -34,10 +36,10 @@ def schema_of(**columns: Any) -> Schema:
 
 def statistics_of(schema: Schema, *groups: dict[str, Any]) -> dict[int, FieldStatistics]:
     """What a file says that has those row groups."""
-    encoder = FileEncoder(schema, ENCODING, ())
+    encoder = FileEncoder(schema, ENCODING, (), MemorySink(MemoryStore(), "data/x.parquet"))
     for group in groups:
         encoder.add(pa.table(group, schema=arrow_schema(schema)))
-    return dict(encoder.finish("data/x.parquet", 0, ())[1].statistics)
+    return dict(encoder.finish("data/x.parquet", 0, ()).statistics)
 
 
 def values_of(type_: str) -> st.SearchStrategy[Any]:
@@ -176,11 +178,11 @@ def test_nulls_inside_structs_are_counted_as_sql_sees_them(tmp_path: Any) -> Non
         [None, {"a": 1, "t": None}, {"a": None, "t": {"f": math.nan}}, {"a": 3, "t": {"f": None}}],
         arrow_schema(schema).field(0).type,
     )
-    encoder = FileEncoder(schema, ENCODING, ())
+    store = LocalStore(tmp_path)
+    encoder = FileEncoder(schema, ENCODING, (), MemorySink(store, "data/x.parquet"))
     encoder.add(pa.table({"s": array}, schema=arrow_schema(schema)))
-    content, action = encoder.finish("data/x.parquet", 0, ())
-    (tmp_path / "x.parquet").write_bytes(content)
-    query = f"SELECT count(*) FILTER (s.a IS NULL), count(*) FILTER (s.t.f IS NULL) FROM '{tmp_path}/x.parquet'"
+    action = encoder.finish("data/x.parquet", 0, ())
+    query = f"SELECT count(*) FILTER (s.a IS NULL), count(*) FILTER (s.t.f IS NULL) FROM '{store.local_path('data/x.parquet')}'"
     assert duckdb.sql(query).fetchall() == [(2, 3)]
     assert action.statistics == {
         2: FieldStatistics(min=1, max=3, null_count=2, nan_count=0),

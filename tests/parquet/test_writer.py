@@ -9,6 +9,7 @@ import time
 import zlib
 from collections import defaultdict
 from itertools import accumulate, chain, pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -19,6 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tablelog.errors import StoreError
 from tablelog.format.actions import AddFile, SortField
 from tablelog.format.partitioning import UNPARTITIONED, Partitioning, parse_partitioning
 from tablelog.format.schema import Schema, new_schema
@@ -28,10 +30,11 @@ from tablelog.parquet.columns import fields_from_user_schema
 from tablelog.parquet.encoding import choose_encoding
 from tablelog.parquet.strands import Strands, thread_count
 from tablelog.parquet.writer import write_files
+from tablelog.store import LocalStore, MemoryStore
+from tablelog.store.local import LocalUpload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator
 
 MIB = 1024 * 1024
 SCHEMA = new_schema(fields_from_user_schema({"n": "int64", "k": "int32", "s": "string", "x": "double"}))
@@ -74,6 +77,14 @@ class Folder:
         return pa.concat_tables([self.read(file) for file in files])
 
 
+class Putting(MemoryStore):
+    """A store of which only `put` is used, and that is somebody else's."""
+
+    def __init__(self, put: Callable[[str, memoryview], None]) -> None:
+        super().__init__()
+        self.put = put  # type: ignore[method-assign,assignment]
+
+
 def write(
     batches: Iterable[pa.RecordBatch],
     folder: Folder,
@@ -82,11 +93,17 @@ def write(
     partitioning: Partitioning = UNPARTITIONED,
     sort: tuple[SortField, ...] = (),
     target: int = 64 * MIB,
-    **options: Any,
+    put: Callable[[str, memoryview], None] | None = None,
+    on_progress: Callable[[int], None] | None = None,
 ) -> tuple[AddFile, ...]:
-    arguments: dict[str, Any] = {"put": folder.put, **options}
     return write_files(
-        batches, schema=schema, partitioning=partitioning, sort_order=sort, target_size_bytes=target, **arguments
+        batches,
+        schema=schema,
+        partitioning=partitioning,
+        sort_order=sort,
+        target_size_bytes=target,
+        store=Putting(put or folder.put),
+        on_progress=on_progress,
     )
 
 
@@ -481,3 +498,60 @@ def test_a_dictionary_that_would_grow_with_the_rows_is_not_begun() -> None:
     assert not choose_encoding(growing, 1_000_000).options["use_dictionary"]
     saturated = pa.table({"s": [f"{each % 1000:08}" for each in range(30_000)]})
     assert choose_encoding(saturated, 1_000_000).options["use_dictionary"] == ["s"]
+
+
+def options_of(store: LocalStore, **given: Any) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "partitioning": UNPARTITIONED,
+        "sort_order": (),
+        "target_size_bytes": 100_000,
+        "store": store,
+        **given,
+    }
+
+
+@pytest.mark.usefixtures("small_groups")
+@pytest.mark.parametrize("partitions", [(), ("bucket(20, n)",)])
+@pytest.mark.parametrize("disk_files", [0, 3, 64])
+def test_files_that_are_written_to_disk_at_once_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, partitions: tuple[str, ...], disk_files: int
+) -> None:
+    monkeypatch.setattr(writer, "DISK_FILES_MAX", disk_files)
+    store = LocalStore(tmp_path)
+    partitioning = parse_partitioning(partitions, SCHEMA, 3 if partitions else 0)
+    batches = (MANY.slice(start, 1000) for start in range(0, 30_000, 1000))
+    files = write_files(batches, **options_of(store, partitioning=partitioning))
+    assert len(files) > 3
+    numbers: list[int] = []
+    for file in files:
+        data = store.get(file.path)
+        assert (file.size_bytes, file.crc32) == (len(data), zlib.crc32(data))
+        numbers += pq.read_table(io.BytesIO(data))["n"].to_pylist()
+    assert sorted(numbers) == list(range(30_000))
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == sorted(file.path[5:] for file in files)
+
+
+@pytest.mark.usefixtures("small_groups")
+def test_a_write_that_fails_leaves_no_unfinished_file(tmp_path: Path) -> None:
+    def batches() -> Iterator[pa.RecordBatch]:
+        for start in range(0, 30_000, 1000):
+            yield MANY.slice(start, 1000)
+            if start == 20_000:
+                raise ValueError("the source broke")
+
+    with pytest.raises(ValueError, match="the source broke"):
+        write_files(batches(), **options_of(LocalStore(tmp_path), target_size_bytes=8 * MIB))
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+@pytest.mark.usefixtures("small_groups")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+def test_a_full_disk_is_an_error_of_the_store_that_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LocalUpload, "path", "/dev/full")
+    batches = (MANY.slice(start, 1000) for start in range(0, 30_000, 1000))
+    with pytest.raises(StoreError, match=r"cannot write .*/data/.*\.parquet: no space left on device; free some space"):
+        write_files(batches, **options_of(LocalStore(tmp_path), target_size_bytes=8 * MIB))
+    assert list((tmp_path / "data").iterdir()) == []

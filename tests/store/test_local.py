@@ -211,6 +211,27 @@ def test_contents_are_on_disk_before_the_name_and_the_name_before_the_answer(tmp
     assert calls == []
 
 
+def test_an_upload_is_an_object_once_it_is_finished_and_on_disk(tmp_path: Path, calls: list[str]) -> None:
+    store = LocalStore(tmp_path)
+    begun = store.upload("a")
+    Path(begun.path).write_bytes(b"12345")
+    assert list(store.list()) == []
+    calls.clear()
+    begun.finish()
+    assert calls == [f"fsync {tmp_path}/.tmp", f"replace {tmp_path}/a", f"fsync {tmp_path}"]
+    begun.abandon()
+    assert store.get("a") == b"12345"
+
+
+def test_an_upload_that_is_abandoned_leaves_nothing(tmp_path: Path) -> None:
+    begun = LocalStore(tmp_path).upload("data/a")
+    begun.abandon()
+    begun.abandon()
+    assert files(tmp_path) == []
+    with pytest.raises(StoreError, match=r"cannot write .*/data/a: no such file or directory"):
+        begun.finish()
+
+
 def test_new_folders_are_on_disk_before_they_are_used(tmp_path: Path, calls: list[str]) -> None:
     LocalStore(tmp_path / "lake").put_if_absent("b/c", b"")
     lake = tmp_path / "lake"

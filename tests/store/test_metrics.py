@@ -2,17 +2,14 @@ from __future__ import annotations
 
 import pickle
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tablelog import env
 from tablelog.errors import NotFoundError, StoreError
-from tablelog.store import ByteRange, LocalStore, MemoryStore, MeteredStore, ObjectStore, StoreStats
+from tablelog.store import ByteRange, LocalStore, MemoryStore, MeteredStore, ObjectStore, StoreStats, upload
 from tablelog.testing import Fault, FaultyStore, StoreConformance
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class TestMeteredStore(StoreConformance):
@@ -46,6 +43,17 @@ def test_each_verb_is_counted_with_its_bytes() -> None:
     stats = store.stats()
     assert (stats.put, stats.put_if_absent, stats.get, stats.head, stats.list, stats.delete) == (1, 2, 2, 1, 1, 1)
     assert (stats.requests, stats.errors, stats.bytes_up, stats.bytes_down) == (8, 0, 15, 7)
+
+
+def test_an_upload_is_a_put_when_it_is_finished(tmp_path: Path) -> None:
+    store = MeteredStore(LocalStore(tmp_path))
+    begun = upload(store, "a")
+    assert begun is not None
+    Path(begun.path).write_bytes(b"12345")
+    assert store.stats().requests == 0
+    begun.finish()
+    assert (store.stats().put, store.stats().bytes_up, store.get("a")) == (1, 5, b"12345")
+    assert upload(MeteredStore(MemoryStore()), "a") is None
 
 
 def test_what_happened_between_two_moments_is_their_difference() -> None:
