@@ -77,9 +77,9 @@ def scan_queries(row_count: int) -> dict[str, Query]:
     }
 
 
-def point(row_count: int) -> Query:
-    """One row from the middle."""
-    return Query(kind="ids", ids=(row_count // 2 + 17,))
+def point(row_count: int, number: int = 0) -> Query:
+    """One row from the middle: with another number, one a little further on."""
+    return Query(kind="ids", ids=(row_count // 2 + 17 + 3 * number,))
 
 
 def fingerprint(answer: pa.Table) -> list[float]:

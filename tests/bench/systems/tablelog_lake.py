@@ -65,14 +65,12 @@ class Tablelog:
     def ways(self) -> Mapping[str, Way]:
         lake, table = self._lake, self._table
         every = [str(local_path(self._snapshot.store, file.path)) for file in self._snapshot.files]
-        needed: dict[str, list[str]] = {}
+        id_field = self._snapshot.schema.field("id").id
+        bounds = [file.statistics[id_field] for file in self._snapshot.files]
+        ranges = [(path, bound.min, bound.max) for path, bound in zip(every, bounds, strict=True)]
 
         def needed_for(query: Query) -> list[str]:
-            where = query.where or "true"
-            if where not in needed:
-                files = self._snapshot.scan(where=where).files
-                needed[where] = [str(local_path(self._snapshot.store, file.path)) for file in files]
-            return needed[where]
+            return [path for path, low, high in ranges if any(low <= each <= high for each in query.ids)]
 
         def explain(query: Query) -> pa.Table:
             lake.explain(query.sql("t"))
