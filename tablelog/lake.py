@@ -176,6 +176,8 @@ class Lake:
 
     def tables(self, namespace: str | None = None) -> list[str]:
         """Names of all tables, or of those in one namespace (`""` for those in none), sorted. One get."""
+        if not isinstance(namespace, str | None):
+            raise InvalidError(f"namespace={namespace!r} is no name; give text, or nothing for all tables")
         wanted = None if namespace is None else namespace.casefold()
         entries = self._catalog.state().tables()
         return [str(entry.name) for entry in entries if wanted is None or entry.name.folded[0] == wanted]

@@ -174,11 +174,18 @@ def _column(name: str, values: Any) -> pa.ChunkedArray[Any]:
     except OverflowError:
         array = _unsigned(name, values)
     except (pa.ArrowException, ValueError, TypeError) as error:
+        if isinstance(values, list) and any(map(_is_missing, values)):
+            return _column(name, [None if _is_missing(value) else value for value in values])
         raise InvalidError(f"column {name!r} cannot become an Arrow array: {error}") from error
     chunked = array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
     if isinstance(values, list) or str(getattr(values, "dtype", "")) == "object":
         _check_unbent(name, list(values), chunked)
     return chunked
+
+
+def _is_missing(value: object) -> bool:
+    """Whether it is one of pandas' own nulls, which it puts into dicts and lists as well."""
+    return type(value).__name__ in {"NaTType", "NAType"}
 
 
 def _unsigned(name: str, values: Any) -> pa.Array[Any]:

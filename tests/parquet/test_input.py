@@ -6,6 +6,7 @@ import datetime as dt
 import decimal
 import gc
 import itertools
+import math
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -265,3 +266,14 @@ def test_python_types_have_the_meaning_that_sql_gives_them() -> None:
 def test_a_schema_with_something_else_in_it_is_refused(schema: object, says: str) -> None:
     with pytest.raises(InvalidError, match=says):
         fields_from_user_schema(schema)
+
+
+def test_nulls_of_pandas_in_rows_and_lists_are_nulls() -> None:
+    frame = pd.DataFrame(
+        {"n": pd.array([1, None], "Int64"), "at": [pd.Timestamp("2026-01-01"), pd.NaT], "x": [math.nan, 1.0]}
+    )
+    expected = [{"n": 1, "at": dt.datetime(2026, 1, 1)}, {"n": None, "at": None}]
+    for data in (frame.to_dict("records"), frame.to_dict("list")):
+        rows = open_data(data).read_all()
+        assert rows.select(["n", "at"]).to_pylist() == expected
+        assert rows["x"].null_count == 0

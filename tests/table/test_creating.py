@@ -399,6 +399,8 @@ class TestNames:
         assert lake.namespaces() == ["empty", "sales"]
         assert lake.tables("sales") == ["sales.orders"]
         assert lake.tables("") == lake.tables("empty") == []
+        with pytest.raises(tl.InvalidError, match="namespace=5 is no name"):
+            lake.tables(5)  # type: ignore[arg-type]
         with pytest.raises(tl.InvalidError, match="already"):
             lake.create_namespace("Empty")
         with pytest.raises(tl.InvalidError, match="still holds"):
