@@ -14,6 +14,8 @@ import pyarrow as pa
 from tablelog.store.base import upload
 
 if TYPE_CHECKING:
+    from threading import Semaphore
+
     from tablelog.store.base import ObjectStore, Upload
 
 
@@ -78,10 +80,15 @@ class DiskSink:
 
     held_bytes = 0
 
-    def __init__(self, begun: Upload) -> None:
-        """Write what was begun."""
+    def __init__(self, begun: Upload, places: Semaphore) -> None:
+        """Write what was begun; give its place among `places` back when it is stored or discarded."""
         self._begun = begun
-        self.stream = pa.OSFile(begun.path, "wb")
+        self._places = places
+        try:
+            self.stream = pa.OSFile(begun.path, "wb")
+        except OSError as error:
+            begun.abandon()
+            raise begun.failure(error) from error
 
     def content(self) -> memoryview:
         """The file, mapped."""
@@ -91,19 +98,26 @@ class DiskSink:
     def store(self) -> None:
         """Give it its name."""
         self._begun.finish()
+        self._places.release()
 
     def discard(self) -> None:
         """Remove it."""
         with suppress(OSError):
             self.stream.close()
         self._begun.abandon()
+        self._places.release()
 
     def failure(self, error: OSError) -> Exception:
         """What the store makes of it."""
         return self._begun.failure(error)
 
 
-def open_sink(store: ObjectStore, path: str, *, on_disk: bool) -> Sink:
-    """A place for the object `path`: in memory, unless it may be on disk and the store has one."""
-    begun = upload(store, path) if on_disk else None
-    return MemorySink(store, path) if begun is None else DiskSink(begun)
+def open_sink(store: ObjectStore, path: str, places: Semaphore) -> Sink:
+    """A place for the object `path`: on disk if the store has one and one of `places` is free, else in memory."""
+    if not places.acquire(blocking=False):
+        return MemorySink(store, path)
+    begun = upload(store, path)
+    if begun is None:
+        places.release()
+        return MemorySink(store, path)
+    return DiskSink(begun, places)

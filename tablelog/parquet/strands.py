@@ -59,8 +59,6 @@ class OpenFile:
         self.encoded_bytes = 0
         self.memory_bytes = 0
         self.encoder: FileEncoder | None = None
-        self.on_disk = False
-        """Whether it is written to disk while it is encoded."""
         self.begun = False
         """Whether a thread took its first chunk."""
         self.running = False

@@ -30,7 +30,7 @@ from tablelog import env
 from tablelog.format import names
 from tablelog.parquet.encoder import GROUP_BYTES, MIB, FileEncoder, group_rows
 from tablelog.parquet.encoding import Encoding, choose_encoding
-from tablelog.parquet.sink import open_sink
+from tablelog.parquet.sink import MemorySink, open_sink
 from tablelog.parquet.strands import Chunk, OpenFile, Strands, thread_count
 from tablelog.parquet.transform import split_by_partition
 
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from tablelog.format.schema import Schema
     from tablelog.format.types import Scalar
     from tablelog.parquet.encoder import SortKey
+    from tablelog.parquet.sink import Sink
     from tablelog.store.base import ObjectStore
 
 WAITING_BYTES_PER_THREAD: Final = 128 * MIB
@@ -261,11 +262,9 @@ class _Writer:
     # ----------------------------------------------------------------------- storing
 
     def _begin(self, file: OpenFile) -> FileEncoder:
-        file.on_disk = self._disk_places.acquire(blocking=False)
-        return self._encoder(file)
+        return self._encoder(open_sink(self._store, file.path, self._disk_places))
 
-    def _encoder(self, file: OpenFile) -> FileEncoder:
-        sink = open_sink(self._store, file.path, on_disk=file.on_disk)
+    def _encoder(self, sink: Sink) -> FileEncoder:
         try:
             return FileEncoder(self._schema, self._encoding, self._sort_keys, sink)
         except BaseException:
@@ -273,17 +272,14 @@ class _Writer:
             raise
 
     def _finish_file(self, encoder: FileEncoder, file: OpenFile) -> AddFile:
-        action = encoder.finish(file.path, self._partitioning.id, file.values)
-        if file.on_disk:
-            self._disk_places.release()
-        return action
+        return encoder.finish(file.path, self._partitioning.id, file.values)
 
     def _encode_here(self, lane: _Lane) -> AddFile:
         """The only file of a small write, without threads."""
         rows = self._take(lane)
         self._encoding = choose_encoding(rows, rows.num_rows)
         file = OpenFile(names.data_file(env.new_id()), lane.values)
-        encoder = self._encoder(file)
+        encoder = self._encoder(MemorySink(self._store, file.path))
         encoder.add(rows)
         action = self._finish_file(encoder, file)
         if self._on_progress is not None:

@@ -87,7 +87,7 @@ class Putting(MemoryStore):
 
 def write(
     batches: Iterable[pa.RecordBatch],
-    folder: Folder,
+    folder: Folder | LocalStore,
     *,
     schema: Schema = SCHEMA,
     partitioning: Partitioning = UNPARTITIONED,
@@ -102,7 +102,7 @@ def write(
         partitioning=partitioning,
         sort_order=sort,
         target_size_bytes=target,
-        store=Putting(put or folder.put),
+        store=folder if isinstance(folder, LocalStore) else Putting(put or folder.put),
         on_progress=on_progress,
     )
 
@@ -500,17 +500,6 @@ def test_a_dictionary_that_would_grow_with_the_rows_is_not_begun() -> None:
     assert choose_encoding(saturated, 1_000_000).options["use_dictionary"] == ["s"]
 
 
-def options_of(store: LocalStore, **given: Any) -> dict[str, Any]:
-    return {
-        "schema": SCHEMA,
-        "partitioning": UNPARTITIONED,
-        "sort_order": (),
-        "target_size_bytes": 100_000,
-        "store": store,
-        **given,
-    }
-
-
 @pytest.mark.usefixtures("small_groups")
 @pytest.mark.parametrize("partitions", [(), ("bucket(20, n)",)])
 @pytest.mark.parametrize("disk_files", [0, 3, 64])
@@ -521,7 +510,7 @@ def test_files_that_are_written_to_disk_at_once_are_the_same(
     store = LocalStore(tmp_path)
     partitioning = parse_partitioning(partitions, SCHEMA, 3 if partitions else 0)
     batches = (MANY.slice(start, 1000) for start in range(0, 30_000, 1000))
-    files = write_files(batches, **options_of(store, partitioning=partitioning))
+    files = write(batches, store, partitioning=partitioning, target=100_000)
     assert len(files) > 3
     numbers: list[int] = []
     for file in files:
@@ -541,7 +530,7 @@ def test_a_write_that_fails_leaves_no_unfinished_file(tmp_path: Path) -> None:
                 raise ValueError("the source broke")
 
     with pytest.raises(ValueError, match="the source broke"):
-        write_files(batches(), **options_of(LocalStore(tmp_path), target_size_bytes=8 * MIB))
+        write(batches(), LocalStore(tmp_path), target=8 * MIB)
     assert list((tmp_path / "data").iterdir()) == []
 
 
@@ -553,5 +542,16 @@ def test_a_full_disk_is_an_error_of_the_store_that_says_what_to_do(
     monkeypatch.setattr(LocalUpload, "path", "/dev/full")
     batches = (MANY.slice(start, 1000) for start in range(0, 30_000, 1000))
     with pytest.raises(StoreError, match=r"cannot write .*/data/.*\.parquet: no space left on device; free some space"):
-        write_files(batches, **options_of(LocalStore(tmp_path), target_size_bytes=8 * MIB))
+        write(batches, LocalStore(tmp_path), target=8 * MIB)
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+@pytest.mark.usefixtures("small_groups")
+def test_a_file_that_cannot_be_opened_is_an_error_of_the_store_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LocalUpload, "path", f"{tmp_path}/gone/x")
+    batches = (MANY.slice(start, 1000) for start in range(0, 30_000, 1000))
+    with pytest.raises(StoreError, match=r"cannot write .*/data/.*\.parquet: no such file or directory"):
+        write(batches, LocalStore(tmp_path), target=8 * MIB)
     assert list((tmp_path / "data").iterdir()) == []
