@@ -356,7 +356,7 @@ def _read_filters(cursor: duckdb.DuckDBPyConnection, scans: Sequence[_Scan], sch
     for scan in scans:
         found = [next(trees) for _ in scan.filters]
         read = (UNKNOWN if tree is None else predicate_of(tree, schemas[scan.table]) for tree in found)
-        scan.predicate = And(tuple(read)) if found else ALWAYS
+        scan.predicate = And(tuple(read))
 
 
 def _need(scans: Sequence[_Scan]) -> Need:

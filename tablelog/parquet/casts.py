@@ -22,11 +22,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tablelog.errors import InvalidError
+from tablelog.format.types import PER_SECOND, TimeUnit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_PER_DAY: Final = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 _WIDTH: Final = re.compile(r"^(date|time|decimal)\d+")
 
 
@@ -96,7 +96,7 @@ def _check_within_a_day(array: Any, path: str) -> None:
     """24:00 is refused too: Polars reads it as null, and Python has no such time."""
     counts = array.view(pa.int32() if pa.types.is_time32(array.type) else pa.int64())
     low, high = pc.min(counts).as_py(), pc.max(counts).as_py()
-    if low is not None and not 0 <= low <= high < _PER_DAY[array.type.unit]:
+    if low is not None and not 0 <= low <= high < 86_400 * PER_SECOND[TimeUnit(array.type.unit)]:
         worst = f"{low if low < 0 else high} {array.type.unit} after midnight"
         raise InvalidError(f"column {path!r} has the time {worst}, which is not within a day; change or drop it")
 

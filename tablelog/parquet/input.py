@@ -81,7 +81,7 @@ def _from_pandas(frame: Any) -> pa.RecordBatchReader:
     table = pa.Table.from_pandas(frame, preserve_index=False)
     for place, (name, type_) in enumerate(zip(table.column_names, frame.dtypes, strict=True)):
         if str(type_) == "object":
-            _check_unbent(name, frame.iloc[:, place].tolist(), table.column(place))
+            _check_unbent(name, frame.iloc[:, place], table.column(place))
     return table.to_reader()
 
 
@@ -179,7 +179,7 @@ def _column(name: str, values: Any) -> pa.ChunkedArray[Any]:
         raise InvalidError(f"column {name!r} cannot become an Arrow array: {error}") from error
     chunked = array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
     if isinstance(values, list) or str(getattr(values, "dtype", "")) == "object":
-        _check_unbent(name, list(values), chunked)
+        _check_unbent(name, values, chunked)
     return chunked
 
 
@@ -195,7 +195,7 @@ def _unsigned(name: str, values: Any) -> pa.Array[Any]:
         raise InvalidError(f"column {name!r} has integers beyond 64 bits; use decimal.Decimal or text") from error
 
 
-def _check_unbent(path: str, values: list[Any], array: pa.ChunkedArray[Any] | pa.Array[Any]) -> None:
+def _check_unbent(path: str, values: Iterable[Any], array: pa.ChunkedArray[Any] | pa.Array[Any]) -> None:
     """Refuse what Arrow would silently bend: times of day cut off, zones dropped, numbers taken for dates."""
     if not _holds_times(array.type):
         return

@@ -39,17 +39,17 @@ def run(bench: Bench) -> Section:
             for peer in peers
         }
         for number in range(_ROUNDS + 3):
+            query = point(bench.options.rows, number)  # an answer that is remembered is no plan
             for peer in peers:
-                query = point(bench.options.rows, number)  # an answer that is remembered is no plan
                 _round(peer, ways[peer.name], asdict(query), costs if number >= 3 else {}, notes)
     return Section(
         key=KEY,
         title="planning a point query",
         text=(
             f"A table of {_FILES} files, made by {_FILES} appends of {bench.options.rows // _FILES:,} rows each, held "
-            "open; one row by its id, another one each time. *Files needed* is the engine alone on the one file that holds "
-            "the row, which it is told beforehand: what a table format adds is the rest. `explain` plans and reads "
-            "nothing."
+            "open; one row by its id, another one each time. *Files needed* is the engine alone on the one file that "
+            "holds the row, which it is told beforehand: what a table format adds is the rest. `explain` plans and "
+            "reads nothing."
         ),
         tables=[_times(costs), _overheads(costs)],
         notes=sorted(set(notes)),
