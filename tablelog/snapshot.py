@@ -112,9 +112,10 @@ class Snapshot:
             InvalidError: `where` is not a condition on this table.
 
         """
-        if isinstance(columns, str) or not isinstance(columns, Iterable | None):
-            raise InvalidError(f"columns={columns!r} is no list of names; give [{columns!r}]")
         schema = self._state.schema
+        if isinstance(columns, str) or not isinstance(columns, Iterable | None):
+            names = [columns] if isinstance(columns, str) else [field.name for field in schema.fields[:2]]
+            raise InvalidError(f"columns={columns!r} is no list of names; give one such as {names}")
         fields = schema.fields if columns is None else tuple(schema.field(name) for name in columns)
         if not fields:
             raise InvalidError("a scan needs at least one column")
