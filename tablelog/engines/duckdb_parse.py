@@ -64,12 +64,14 @@ def nodes(tree: Any) -> Iterator[dict[str, Any]]:
 
 
 def by_field_id(cursor: duckdb.DuckDBPyConnection, text: str, schema: Schema, table: str) -> str | None:
-    """An expression over a table's columns, each called `c<field id>`; None if a name may mean something else.
+    """An expression over a table's columns, each called `c<field id>`; None if that may mean something else.
 
     Raises:
         InvalidError: it is not one expression.
 
     """
+    if "\0" in text:  # json_deserialize_sql ends constants there: 'a\0b' would become 'a'
+        return None
     tree = parse(cursor, f"SELECT {text}\n")
     for node in nodes(tree):
         if node.get("type") == "LAMBDA":  # its parameters look like columns

@@ -256,6 +256,19 @@ def check_log(fixture: Fixture, where: str, values: list[bool | None]) -> None:
 GIVEN = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
+def test_a_constant_with_a_nul_in_it_is_not_cut_off(lake: tl.Lake) -> None:
+    """The file of `a` would be dropped for `a\\0b`, and that of `\\0c` left out."""
+    table = lake.create_table("t", {"s": ["a"]})
+    table.append({"s": ["\0c"]})
+    for condition, found in (("s = 'a\0b'", []), ("s = '\0c'", ["\0c"]), ("s IN ('\0c', 'zz')", ["\0c"])):
+        assert table.scan(where=condition).to_arrow()["s"].to_pylist() == found
+        assert lake.sql(f"SELECT s FROM t WHERE {condition}").fetchall() == [(each,) for each in found]
+    table.delete("s = 'a\0b'")
+    assert table.row_count == 2
+    table.delete("s = '\0c'")
+    assert table.to_polars()["s"].to_list() == ["a"]
+
+
 @GIVEN
 @given(clause=clauses())
 def test_duckdb_finds_every_row_in_the_files_that_are_left(fixture: Fixture, clause: Clause) -> None:
