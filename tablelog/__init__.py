@@ -15,7 +15,7 @@ from tablelog.errors import (
 from tablelog.format.schema import Schema
 from tablelog.format.types import Field
 from tablelog.lake import Lake, connect
-from tablelog.log.state import Commit
+from tablelog.log.facts import Commit
 from tablelog.provenance import VERSION as __version__  # noqa: N811 - the name that Python tools look for
 from tablelog.snapshot import Scan, Snapshot
 from tablelog.store.open import register_store

@@ -9,12 +9,11 @@ from tablelog.conditions import fields_of, row_check
 from tablelog.engines.arrow import read_plan
 from tablelog.engines.duckdb import ENGINE
 from tablelog.errors import InvalidError
-from tablelog.format.actions import encode_action
 from tablelog.format.predicate import Comparison, IsNull, Not, Operator, Or
 from tablelog.format.types import Primitive
 from tablelog.format.values import promote, stored_range
-from tablelog.log.commits import Draft
 from tablelog.ops import alter
+from tablelog.ops.planned import Planned
 from tablelog.ops.scan import plan_scan
 from tablelog.parquet.arrow import arrow_type, physical_value
 from tablelog.parquet.casts import cast_exactly
@@ -26,8 +25,10 @@ if TYPE_CHECKING:
 
     from tablelog.format.actions import Action
     from tablelog.format.types import DataType
+    from tablelog.log.facts import Commit
     from tablelog.log.followed import FollowedLog
-    from tablelog.log.state import Commit, Metadata, TableState
+    from tablelog.log.metadata import Metadata
+    from tablelog.log.state import TableState
     from tablelog.store.base import ObjectStore
 
 
@@ -37,7 +38,7 @@ class Alter:
     def __init__(
         self,
         log: FollowedLog[TableState],
-        commit: Callable[[Callable[[TableState], Draft]], Commit],
+        commit: Callable[[Callable[[TableState], Planned]], Commit],
         store: ObjectStore,
     ) -> None:
         """Made by `Table.alter`."""
@@ -151,11 +152,11 @@ class Alter:
     ) -> Commit:
         self._log.refresh()
 
-        def plan(state: TableState) -> Draft:
-            actions = tuple(encode_action(action) for action in change(state.metadata))
+        def plan(state: TableState) -> Planned:
+            actions = tuple(change(state.metadata))
             if require is not None:
                 require(state)
-            return Draft(operation="alter", actions=actions, info=commit_info(change=told))
+            return Planned(operation="alter", actions=actions, info=commit_info(change=told))
 
         return self._commit_plan(plan)
 

@@ -16,15 +16,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tablelog.errors import CorruptionError, InvalidError, NotFoundError, TablelogError
 from tablelog.format import names
+from tablelog.format.actions import ActionReader
+from tablelog.format.hint import FAN_OUT_DEFAULT
 from tablelog.format.schema import check_name
 from tablelog.format.values import count, member
-from tablelog.log.commits import Draft, Head, head_of
+from tablelog.log.commits import Draft
 from tablelog.log.followed import FollowedLog
+from tablelog.log.lineage import Lineage
+from tablelog.log.parts import Change, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from tablelog.format.commits import CommitRecord
+    from tablelog.log.parts import Segment
     from tablelog.store.base import ObjectStore
 
 FORMAT_VERSION: Final = 1
@@ -32,6 +37,7 @@ _KINDS: Final = frozenset(
     ("lake", "create_namespace", "drop_namespace", "create_table", "drop_table", "rename_table", "undrop_table")
 )
 _PARTS_MAX: Final = 2
+_NO_FILES: Final = ActionReader()
 _NAMESPACES_OF_DUCKDB: Final = frozenset(("main", "memory", "temp", "system", "information_schema", "pg_catalog"))
 
 
@@ -85,23 +91,36 @@ class CatalogState:
 class _CatalogHistory:
     """The catalog's commits, applied in order."""
 
+    fan_out: Final = FAN_OUT_DEFAULT
+
     def __init__(self) -> None:
-        self._head: Head | None = None
+        self.restart()
+
+    def restart(self) -> None:
+        self.lineage = Lineage()
         self._entries: dict[str, TableEntry] = {}
         self._namespaces: set[str] = set()
 
-    @property
-    def head(self) -> Head | None:
-        return self._head
-
     def apply(self, record: CommitRecord) -> None:
-        try:
-            for action in record.actions:
-                ((kind, body),) = action.items()
-                self._apply(kind, body, record.version)
-        except TablelogError as error:
-            raise type(error)(f"version {record.version} of the catalog: {error}") from error
-        self._head = head_of(record)
+        changes = tuple(Change(record.version, action) for action in record.actions)
+        self._change_names(changes)
+        self.lineage.append(Step(record=record, changes=changes))
+        self.lineage.fold(record.version, self.fan_out, _NO_FILES)
+
+    def load(self, segment: Segment) -> None:
+        self._change_names(segment.changes)
+        self.lineage.append(segment)
+
+    def merged(self, version: int) -> Segment | None:
+        return self.lineage.merged(version, self.fan_out, _NO_FILES)
+
+    def _change_names(self, changes: tuple[Change, ...]) -> None:
+        for change in changes:
+            try:
+                ((kind, body),) = change.action.items()
+                self._apply(kind, body, change.version)
+            except TablelogError as error:
+                raise type(error)(f"version {change.version} of the catalog: {error}") from error
 
     def _apply(self, kind: str, body: Any, version: int) -> None:
         if kind not in _KINDS:
@@ -137,8 +156,7 @@ class _CatalogHistory:
                 raise AssertionError(kind)
 
     def state(self) -> CatalogState:
-        assert self._head is not None
-        return CatalogState(self._head.version, dict(self._entries), frozenset(self._namespaces))
+        return CatalogState(self.lineage.newest, dict(self._entries), frozenset(self._namespaces))
 
 
 def _decode_name(data: Any) -> TableName:

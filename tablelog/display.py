@@ -11,7 +11,7 @@ from html import escape
 from typing import TYPE_CHECKING, Final
 
 from tablelog.format.partitioning import describe
-from tablelog.log.state import datetime_of
+from tablelog.log.facts import datetime_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -103,7 +103,7 @@ def lake_html(url: str, tables: list[tuple[str, TableState]]) -> str:
             f"<b>{escape(name)}</b>",
             f"{table.version:,}",
             f"{table.row_count:,}",
-            f"{len(table.files):,}",
+            f"{table.file_count:,}",
             size(table.size_bytes),
             _unbroken(f"{datetime_of(table.timestamp_us):%Y-%m-%d %H:%M:%S}"),
         )
@@ -115,7 +115,7 @@ def lake_html(url: str, tables: list[tuple[str, TableState]]) -> str:
 
 
 def _amounts(state: TableState) -> tuple[str, str, str]:
-    return count(state.row_count, "row"), count(len(state.files), "file"), size(state.size_bytes)
+    return count(state.row_count, "row"), count(state.file_count, "file"), size(state.size_bytes)
 
 
 def _columns_text(schema: Schema) -> list[str]:
@@ -195,7 +195,7 @@ def explanation(name: str, plan: ScanPlan, where: str | None = None) -> Explanat
         name=name,
         version=plan.state.version,
         files=len(plan.files),
-        files_total=len(plan.state.files),
+        files_total=plan.state.file_count,
         rows_max=plan.row_count_max,
         rows_total=plan.state.row_count,
         size_bytes=plan.size_bytes,

@@ -32,6 +32,7 @@ from tablelog.log.followed import FollowedLog
 from tablelog.log.state import TableHistory
 from tablelog.ops.create import TableOptions, draft_create, new_metadata
 from tablelog.ops.keys import key_check
+from tablelog.ops.planned import draft_of
 from tablelog.ops.write import write_rows
 from tablelog.parquet.arrow import fields_from_arrow
 from tablelog.parquet.columns import fields_from_user_schema, looks_like_schema
@@ -147,9 +148,8 @@ class Lake:
         if reader is not None:
             check, keys = row_check(metadata.checks), key_check(store, metadata)
             written = write_rows(store, metadata, reader, check, keys=keys, on_progress=on_progress)
-        history = TableHistory()
-        draft = draft_create(metadata, written, about)
-        history.check(draft.actions)
+        history = TableHistory(store)
+        draft = draft_of(draft_create(metadata, written, about), history, store)
         if FollowedLog(store, names.LOG, history).create(draft) is None:
             raise ConflictError(f"another writer is making a table at {store.url}; look at lake.tables() and try again")
         entry = TableEntry(id=metadata.table_id, name=table_name, path=path)

@@ -20,12 +20,12 @@ from tablelog.engines.duckdb_plan import ROWS
 from tablelog.engines.duckdb_text import first_line, quote
 from tablelog.errors import InvalidError
 from tablelog.format.predicate import ALWAYS
-from tablelog.log.state import datetime_of
+from tablelog.log.facts import datetime_of
 from tablelog.ops.scan import plan_scan
 from tablelog.parquet.reader import check_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     import pandas as pd
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tablelog.format.actions import AddFile
     from tablelog.format.predicate import Predicate
     from tablelog.format.schema import Schema
+    from tablelog.log.files import Files
     from tablelog.log.state import TableState
     from tablelog.ops.scan import ScanPlan
     from tablelog.store.base import ObjectStore
@@ -88,8 +89,8 @@ class Snapshot:
         return self._state.size_bytes
 
     @property
-    def files(self) -> tuple[AddFile, ...]:
-        """Its files, oldest first."""
+    def files(self) -> Files:
+        """Its files, oldest first: a sequence that reads of the log what is asked of it."""
         return self._state.files
 
     @property
@@ -168,7 +169,7 @@ class Scan:
     """The time of the condition, if it asks for it."""
 
     @property
-    def files(self) -> tuple[AddFile, ...]:
+    def files(self) -> Sequence[AddFile]:
         """The files that must be read; the others hold no row that fulfils the condition."""
         return self.plan.files
 

@@ -22,6 +22,7 @@ from tablelog.log.state import TableHistory
 from tablelog.ops.delete import Deletion, draft_delete
 from tablelog.ops.keys import key_check
 from tablelog.ops.overwrite import draft_overwrite
+from tablelog.ops.planned import draft_of
 from tablelog.ops.write import draft_append, write_rows
 from tablelog.parquet.input import open_data
 from tablelog.provenance import commit_info, told
@@ -36,10 +37,10 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from tablelog.format.commits import CommitRecord
     from tablelog.format.schema import Schema
-    from tablelog.log.commits import Draft
-    from tablelog.log.state import Commit, TableState
+    from tablelog.log.facts import Commit
+    from tablelog.log.state import TableState
+    from tablelog.ops.planned import Planned
     from tablelog.store.base import ObjectStore
 
 
@@ -50,7 +51,7 @@ class Table:
         """Hold the table in a store's root; `open_table` and `Lake.table` are the ways to get one."""
         self.name: Final = name
         self._store: Final = store
-        self._history = history or TableHistory()
+        self._history = history or TableHistory(store)
         self._log: FollowedLog[TableState] = FollowedLog(store, names.LOG, self._history)
 
     # ------------------------------------------------------------------ looking
@@ -126,7 +127,7 @@ class Table:
     def history(self) -> pl.DataFrame:
         """One row per version, newest first: when, what, by whom, how many rows and files."""
         newest = self._log.refresh().version
-        return history_frame(self._history.commits[: newest + 1])
+        return history_frame(self._history.commits(newest))
 
     def scan(self, columns: Iterable[str] | None = None, where: str | None = None) -> Scan:
         """Some columns of some rows of the newest version; see `Snapshot.scan`."""
@@ -233,14 +234,9 @@ class Table:
         """Changes of columns, rules and settings, each a commit of its own: `table.alter.add_column(…)`."""
         return Alter(self._log, self._commit, self._store)
 
-    def _commit(self, plan: Callable[[TableState], Draft]) -> Commit:
-        def readable(state: TableState) -> Draft:
-            draft = plan(state)
-            self._history.check(draft.actions)
-            return draft
-
-        record: CommitRecord = self._log.commit(readable)
-        return self._history.commits[record.version]
+    def _commit(self, plan: Callable[[TableState], Planned]) -> Commit:
+        record = self._log.commit(lambda state: draft_of(plan(state), self._history, self._store))
+        return next(self._history.commits(record.version))
 
 
 def _version(value: object) -> int:
@@ -264,7 +260,7 @@ def open_table(url: str | os.PathLike[str], storage_options: Mapping[str, Any] |
 
 
 def history_frame(commits: Iterable[Commit]) -> pl.DataFrame:
-    """Commits as a data frame, newest first."""
+    """Commits, newest first, as a data frame."""
     rows = [
         {
             "version": commit.version,
@@ -280,7 +276,7 @@ def history_frame(commits: Iterable[Commit]) -> pl.DataFrame:
         }
         for commit in commits
     ]
-    return pl.DataFrame(rows[::-1], schema=_HISTORY)
+    return pl.DataFrame(rows, schema=_HISTORY)
 
 
 _HISTORY: Final[dict[str, pl.DataType]] = {

@@ -9,6 +9,8 @@
     check         one CHECK constraint, or its removal
     add           a file's rows are in the table from here on
     remove        a file's rows are no longer in the table from here on
+    actions       where the adds and removes of this commit stand, if they are very many
+    horizon       versions before it can no longer be read
 
 A reader that meets an action it does not know stops: it cannot tell what it would miss.
 """
@@ -118,11 +120,52 @@ class RemoveFile:
     """A file whose rows no longer belong to the table; the object itself stays for older versions."""
 
     path: str
+    row_count: int | None = None
+    """Rows that the file had; None if the writer did not say."""
+    size_bytes: int | None = None
+    """Bytes that the file had; None if the writer did not say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileActions:
+    """A Parquet object that holds adds and removes of a commit, so that the commit itself stays small."""
+
+    path: str
+    """Relative to the log's folder."""
+    size_bytes: int
+    digest: str
+    """Of the object; see `parquet.sealed`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetHorizon:
+    """Versions before this one can no longer be read."""
+
+    version: int
+    base_last: int | None = None
+    """The base that folds the commits from 0 to this version, if there is one."""
+    base_digest: str | None = None
+    """Of the base object; see `parquet.sealed`."""
 
 
 Action = (
-    TableIdentity | SetSchema | SetPartitioning | SetSortOrder | SetKey | SetProperty | SetCheck | AddFile | RemoveFile
+    TableIdentity
+    | SetSchema
+    | SetPartitioning
+    | SetSortOrder
+    | SetKey
+    | SetProperty
+    | SetCheck
+    | AddFile
+    | RemoveFile
+    | FileActions
+    | SetHorizon
 )
+
+
+def removal(file: AddFile) -> RemoveFile:
+    """The action that takes a file out again."""
+    return RemoveFile(path=file.path, row_count=file.row_count, size_bytes=file.size_bytes)
 
 
 def encode_action(action: Action) -> dict[str, Any]:
@@ -145,8 +188,14 @@ def encode_action(action: Action) -> dict[str, Any]:
             return {"check": {"name": name, "expression": expression}}
         case AddFile():
             return {"add": _encode_add(action)}
-        case RemoveFile(path=path):
-            return {"remove": {"path": path}}
+        case RemoveFile(path=path, row_count=rows, size_bytes=size):
+            counts = {"rows": rows, "size": size}
+            return {"remove": {"path": path} | {name: each for name, each in counts.items() if each is not None}}
+        case FileActions(path=path, size_bytes=size, digest=digest):
+            return {"actions": {"path": path, "size": size, "digest": digest}}
+        case SetHorizon(version=version, base_last=last, base_digest=digest):
+            base = {} if last is None else {"base": {"last": last, "digest": digest}}
+            return {"horizon": {"version": version} | base}
         case _:
             assert_never(action)
 
@@ -174,6 +223,17 @@ class ActionReader:
         """Begin before version 0."""
         self._types: dict[int, dict[int, DataType]] = {}
         self._partitionings: dict[int, Partitioning] = {}
+
+    def types_of(self, schema_id: int) -> Mapping[int, DataType]:
+        """Types of the fields that can have statistics in files of a schema that was read, by field id.
+
+        Raises:
+            CorruptionError: there is no such schema.
+
+        """
+        if schema_id not in self._types:
+            raise CorruptionError(f"a file was written under schema {schema_id}, which the log does not have")
+        return self._types[schema_id]
 
     def copy(self) -> ActionReader:
         """A reader that has read the same actions."""
@@ -232,7 +292,25 @@ class ActionReader:
             case "add":
                 return self._read_add(body)
             case "remove":
-                return RemoveFile(path=names.check_path(body["path"]))
+                rows, size = body.get("rows"), body.get("size")
+                return RemoveFile(
+                    path=names.check_path(body["path"]),
+                    row_count=None if rows is None else count(rows),
+                    size_bytes=None if size is None else count(size),
+                )
+            case "actions":
+                return FileActions(
+                    path=names.check_path(body["path"]),
+                    size_bytes=count(body["size"]),
+                    digest=member(str, body["digest"]),
+                )
+            case "horizon":
+                base = member(dict, body.get("base", {}))
+                return SetHorizon(
+                    version=count(body["version"]),
+                    base_last=count(base["last"]) if base else None,
+                    base_digest=member(str, base["digest"]) if base else None,
+                )
             case _:
                 raise AssertionError(kind)
 
@@ -248,12 +326,12 @@ class ActionReader:
             row_count=count(body["rows"]),
             schema_id=schema_id,
             partitioning_id=partitioning_id,
-            partition_values=self._read_partition(member(list, body.get("partition", [])), partitioning_id, schema_id),
+            partition_values=self.read_partition(member(list, body.get("partition", [])), partitioning_id, schema_id),
             statistics=decode_statistics(body.get("statistics", {}), self._types[schema_id]),
             crc32=None if checksum is None else count(checksum),
         )
 
-    def _read_partition(self, encoded: list[Any], partitioning_id: int, schema_id: int) -> tuple[Scalar | None, ...]:
+    def read_partition(self, encoded: list[Any], partitioning_id: int, schema_id: int) -> tuple[Scalar | None, ...]:
         """Values of the types that the columns had in the file's schema."""
         if not encoded:
             return ()
@@ -267,7 +345,19 @@ class ActionReader:
 
 
 _KINDS: Final = frozenset(
-    ("table", "schema", "partitioning", "sort_order", "key", "property", "check", "add", "remove")
+    (
+        "table",
+        "schema",
+        "partitioning",
+        "sort_order",
+        "key",
+        "property",
+        "check",
+        "add",
+        "remove",
+        "actions",
+        "horizon",
+    )
 )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tablelog.format.statistics import UNKNOWN, FieldStatistics
 from tablelog.format.types import Primitive, children, is_float
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from tablelog.format.schema import Schema
     from tablelog.format.types import DataType, Field, Scalar
 
-_FLOAT32_STEP = 2.0**-22
+FLOAT32_STEP: Final = 2.0**-22
 """Twice the relative distance between neighbouring float32 numbers."""
+FLOAT32_TINY: Final = 2.0**-148
+"""Twice the distance between the smallest of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,4 +119,4 @@ def _loosened(bound: Scalar | None, sign: int) -> Scalar | None:
     """A float32 bound moved outwards, because engines round a literal such as 0.1 to float32 before they compare."""
     if not isinstance(bound, float) or math.isinf(bound):
         return bound
-    return bound + sign * max(abs(bound) * _FLOAT32_STEP, 2.0**-148)
+    return bound + sign * max(abs(bound) * FLOAT32_STEP, FLOAT32_TINY)

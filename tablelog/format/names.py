@@ -1,7 +1,14 @@
 """Every object name inside a table or catalog folder, and the one parser for them.
 
-    _log/00000000000000000042.json    commit 42
-    data/0192f3c4-….parquet           rows; the name is a UUIDv7, so it carries the time its writer began
+    _log/00000000000000000042.json                        commit 42
+    _log/segments/99999999999999999744-256.parquet        commits 0 to 255 merged: 10^20 - 1 - 255, and how many
+    _log/base/99999999999999999744.parquet                commits 0 to 255 folded when older history expired
+    _log/actions/0192f3c4-….parquet                       file actions of a commit that has very many
+    _log/head.json                                        a hint where the log ends, never trusted
+    data/0192f3c4-….parquet                               rows; UUIDv7: it carries the time its writer began
+
+Segments and bases are named by the complement of their last version, because stores list names in ascending order:
+one page of a listing begins with the newest.
 
 A lake's root has `_catalog/00000000000000000000.json`, … for the log of names and, for a moment before the first of
 them, `_catalog/probe-0192f3c4-…`, by which a store shows that it refuses to create a name twice.
@@ -22,6 +29,12 @@ DATA: Final = "data/"
 
 VERSION_MAX: Final = 10**20 - 1
 _COMMIT: Final = re.compile(r"(\d{20})\.json")
+SEGMENTS: Final = "segments/"
+BASES: Final = "base/"
+ACTIONS: Final = "actions/"
+HINT: Final = "head.json"
+_SEGMENT: Final = re.compile(r"segments/(\d{20})-([1-9]\d{0,19})\.parquet")
+_BASE: Final = re.compile(r"base/(\d{20})\.parquet")
 _UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f\\:*?\"<>|\ud800-\udfff]")
 PATH_BYTES_MAX: Final = 1024
 _FOLDER_LENGTH: Final = 100
@@ -46,6 +59,51 @@ def parse_commit(name: str) -> int | None:
     """
     match = _COMMIT.fullmatch(name)
     return int(match[1]) if match else None
+
+
+def segment(first: int, last: int) -> str:
+    """Name inside its log of the segment of commits `first` to `last`, both included.
+
+    >>> segment(0, 255)
+    'segments/99999999999999999744-256.parquet'
+    """
+    assert 0 <= first <= last <= VERSION_MAX
+    return f"{SEGMENTS}{VERSION_MAX - last:020}-{last - first + 1}.parquet"
+
+
+def parse_segment(name: str) -> tuple[int, int] | None:
+    """First and last version of a segment's name, or None if the name is something else.
+
+    >>> parse_segment("segments/99999999999999999744-256.parquet")
+    (0, 255)
+    """
+    match = _SEGMENT.fullmatch(name)
+    if match is None:
+        return None
+    last = VERSION_MAX - int(match[1])
+    first = last + 1 - int(match[2])
+    return None if first < 0 else (first, last)
+
+
+def base(last: int) -> str:
+    """Name inside its log of the base that covers commits 0 to `last`."""
+    assert 0 <= last <= VERSION_MAX
+    return f"{BASES}{VERSION_MAX - last:020}.parquet"
+
+
+def parse_base(name: str) -> int | None:
+    """Last version of a base's name, or None if the name is something else.
+
+    >>> parse_base(base(15))
+    15
+    """
+    match = _BASE.fullmatch(name)
+    return VERSION_MAX - int(match[1]) if match else None
+
+
+def actions_file(file_id: str) -> str:
+    """Name inside its log of an object with the file actions of one commit."""
+    return f"{ACTIONS}{file_id}.parquet"
 
 
 def probe(probe_id: str) -> str:

@@ -29,7 +29,7 @@ from tablelog.format.statistics import UNKNOWN as NO_STATISTICS
 from tablelog.format.statistics import FieldStatistics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from tablelog.format.types import Scalar
 
@@ -155,6 +155,35 @@ def _after_all(prefix: str) -> str | None:
             return prefix[:-1] + chr(_SURROGATES.stop if following in _SURROGATES else following)
         prefix = prefix[:-1]
     return None
+
+
+def field_ids_of(predicate: Predicate) -> tuple[int, ...]:
+    """Fields that a predicate speaks of, each once, in order.
+
+    >>> field_ids_of(And((IsNull(3), Not(Comparison(1, Operator.EQUAL, 5)), IsNull(3))))
+    (1, 3)
+    """
+    return tuple(sorted(set(_field_ids(predicate))))
+
+
+def _field_ids(predicate: Predicate) -> Iterator[int]:
+    match predicate:
+        case And(operands=operands) | Or(operands=operands):
+            for operand in operands:
+                yield from _field_ids(operand)
+        case Not(operand=operand):
+            yield from _field_ids(operand)
+        case Unknown():
+            return
+        case (
+            Comparison(field_id=field_id)
+            | IsIn(field_id=field_id)
+            | IsNull(field_id=field_id)
+            | IsTrue(field_id=field_id)
+        ):
+            yield field_id
+        case _:
+            assert_never(predicate)
 
 
 class Truth(Flag):

@@ -14,13 +14,14 @@ commit carries an `id`, and after anything but a plain yes the slot is read back
 
 Losing is a value (`Lost`), not an error. `CommitLog` knows nothing of tables; a catalog is a log as well.
 
-Costs in requests: append 1 put, plus 1 get if the put was refused; `follow` from a known head 1 get when nothing is
-new, 1 more per new commit; `follow` from nothing 1 list and 1 get per commit.
+An object of no bytes is a commit whose history has expired: its name stays taken for ever, because a store forgets the
+names of deleted objects and a writer that was asleep would win an old one again.
+
+Costs in requests: append 1 put, plus 1 get if the put was refused; reading 1 get per commit.
 """
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,6 +30,7 @@ from tablelog.errors import CorruptionError, NotFoundError, StoreError
 from tablelog.format import names
 from tablelog.format.commits import CommitRecord, decode_commit, encode_commit
 from tablelog.store.base import local_path
+from tablelog.store.together import together
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,10 +39,6 @@ if TYPE_CHECKING:
 
 PUT_ATTEMPTS_MAX: Final = 8
 """How often one commit is put again while its slot stays empty after an error."""
-_PARALLEL_GETS: Final = 16
-_PARALLEL_FROM: Final = 2
-_PARALLEL_FROM_ON_DISK: Final = 32
-"""Fewer gets than this are not worth a pool of threads where each takes no time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +78,10 @@ def head_of(record: CommitRecord) -> Head:
     return Head(version=record.version, checksum=record.checksum, timestamp_us=record.timestamp_us)
 
 
+class FoldedError(CorruptionError):
+    """A commit's object is empty: its content stands in a base, or is lost."""
+
+
 class CommitLog:
     """Commits under one prefix of a store. Holds no state; safe to share between threads."""
 
@@ -87,34 +89,29 @@ class CommitLog:
         """Speak of the log whose objects are named `prefix` + version."""
         self._store = store
         self._prefix = prefix
+        self._is_far = local_path(store, prefix + names.HINT) is None
 
-    def follow(self, after: Head | None) -> list[CommitRecord]:
-        """The commits after `after`, oldest first; all of them for None; empty if there are none.
+    def read_from(self, first: int, count: int) -> list[CommitRecord]:
+        """The commits that there are among the `count` ones from `first` on, asked for all at once.
 
         Raises:
-            CorruptionError: an object is damaged, missing from the row, or does not continue the one before.
+            CorruptionError: one is damaged, or is missing although a later one is there.
+            FoldedError: one is empty.
             StoreError: the storage failed.
 
         """
-        records = [] if after is not None else self._read_listed()
-        head = head_of(records[-1]) if records else after
-        # A listing may be stale, so its end is not the log's: the end is the first number that is not there.
-        while (record := self._read_if_there((head.version + 1) if head else 0)) is not None:
-            _check_continues(head, record, self._name(record.version))
-            records.append(record)
-            head = head_of(record)
-        return records
+        found = together(self.read_if_there, range(first, first + count), side_by_side=self._is_far)
+        newest = max((record.version for record in found if record is not None), default=first - 1)
+        return [
+            record or self._read_again(version, newest)
+            for version, record in zip(range(first, newest + 1), found, strict=False)
+        ]
 
-    def read(self, version: int) -> CommitRecord:
-        """One commit. One get.
-
-        Raises:
-            NotFoundError: the log does not reach that version.
-
-        """
-        record = self._read_if_there(version)
+    def _read_again(self, version: int, newest: int) -> CommitRecord:
+        """A commit that was not there when it was asked for: it was written since, or is missing."""
+        record = self.read_if_there(version)
         if record is None:
-            raise NotFoundError(f"version {version} is not in the log {self._store.url}/{self._prefix}")
+            raise missing(self.name_of(version), newest)
         return record
 
     def append(self, draft: Draft, *, after: Head | None) -> Committed | Lost:
@@ -138,14 +135,14 @@ class CommitLog:
         found = self._settle(record, data)
         if found.id == record.id:
             if found.checksum != checksum:
-                raise CorruptionError(f"{self._name(record.version)}: the store holds other bytes than were put")
+                raise CorruptionError(f"{self.name_of(record.version)}: the store holds other bytes than were put")
             return Committed(found)
-        _check_continues(after, found, self._name(found.version))
+        check_continues(after, found, self.name_of(found.version))
         return Lost(found)
 
     def _settle(self, record: CommitRecord, data: bytes) -> CommitRecord:
         """Put until the slot is known to be taken, and say by what."""
-        key = self._name(record.version)
+        key = self.name_of(record.version)
         error: StoreError | None = None
         for attempt in range(PUT_ATTEMPTS_MAX):
             if attempt:
@@ -158,10 +155,14 @@ class CommitLog:
                     raise
                 error = failure
             try:
-                found = self._read_if_there(record.version)
+                found = self.read_if_there(record.version)
             except StoreError as failure:
                 error = failure
                 continue
+            except FoldedError:
+                if error is None:  # refused, and never in doubt: it was somebody else's, long ago
+                    raise
+                break
             if found is not None:
                 return found
         raise StoreError(
@@ -170,50 +171,41 @@ class CommitLog:
             maybe_applied=True,
         ) from error
 
-    def _read_listed(self) -> list[CommitRecord]:
-        """Every commit up to the newest that a listing shows, chain verified."""
-        listed = (names.parse_commit(info.key.removeprefix(self._prefix)) for info in self._store.list(self._prefix))
-        there = {version for version in listed if version is not None}
-        newest = max(there, default=-1)
-        for version in range(newest):  # a hole is said at once, whatever number the newest object bears
-            if version not in there and self._read_if_there(version) is None:
-                raise _missing(self._name(version), newest)
-        versions = range(newest + 1)
-        on_disk = local_path(self._store, self._name(0)) is not None
-        if len(versions) < (_PARALLEL_FROM_ON_DISK if on_disk else _PARALLEL_FROM):
-            found = [self._read_if_there(version) for version in versions]
-        else:
-            with ThreadPoolExecutor(_PARALLEL_GETS) as pool:
-                found = list(pool.map(self._read_if_there, versions))
-        records: list[CommitRecord] = []
-        head: Head | None = None
-        for version, record in zip(versions, found, strict=True):
-            name = self._name(version)
-            if record is None:
-                raise _missing(name, newest)
-            _check_continues(head, record, name)
-            records.append(record)
-            head = head_of(record)
-        return records
+    def read_if_there(self, version: int) -> CommitRecord | None:
+        """One commit, or None if the log does not reach so far. One get.
 
-    def _read_if_there(self, version: int) -> CommitRecord | None:
-        key = self._name(version)
+        Raises:
+            CorruptionError: it is damaged.
+            FoldedError: it is empty.
+            StoreError: the storage failed.
+
+        """
+        key = self.name_of(version)
         try:
             data = self._store.get(key)
         except NotFoundError:
             return None
+        if not data:
+            raise FoldedError(f"{key} is empty although no base covers it; the object is damaged")
         return decode_commit(data, key)
 
-    def _name(self, version: int) -> str:
+    def name_of(self, version: int) -> str:
+        """The key of a commit's object."""
         return self._prefix + names.commit(version)
 
 
-def _missing(name: str, newest: int) -> CorruptionError:
+def missing(name: str, newest: int) -> CorruptionError:
+    """What it means that a commit's object is not there although the log goes on after it."""
     return CorruptionError(f"{name} is missing although version {newest} exists; the log cannot be trusted")
 
 
-def _check_continues(head: Head | None, record: CommitRecord, name: str) -> None:
-    """Refuse a record that cannot be the one after `head`."""
+def check_continues(head: Head | None, record: CommitRecord, name: str) -> None:
+    """Refuse a record that cannot be the one after `head`.
+
+    Raises:
+        CorruptionError: it cannot.
+
+    """
     version, parent = (head.version + 1, head.checksum) if head else (0, None)
     if record.version != version:
         raise CorruptionError(f"{name}: it says that it is version {record.version}")

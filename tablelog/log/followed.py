@@ -1,4 +1,4 @@
-"""A log with the state that its commits add up to beside it, and the loop that every change goes through.
+"""A log with the state that it adds up to beside it, and the loop that every change goes through.
 
 Each operation is a function from a state to a draft of actions. `commit` plans on the newest known state and tries
 the next version; if somebody else was there first it takes their commits in and plans again. What an operation did
@@ -8,22 +8,33 @@ new; what can no longer be done on the new state it says with `ConflictError` fr
 The newest known state is planned on without asking the store whether it still is the newest: the put itself will
 tell. After a lost race the writer waits for a random part of the time that its try took, longer after each loss, so
 that many writers take turns instead of racing for ever.
+
+Whoever commits the last version of a range that a segment covers writes that segment, and the hint. The commit stands
+by then: if that fails, the writer is warned and readers read what the segment would have been merged from.
 """
 
 from __future__ import annotations
 
 import threading
+import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 from tablelog import env
-from tablelog.errors import ConflictError, NotFoundError
-from tablelog.log.commits import CommitLog, Committed, Head, head_of
+from tablelog.errors import ConflictError, NotFoundError, TablelogError
+from tablelog.format.commits import CommitRecord
+from tablelog.format.hint import Hint
+from tablelog.log.commits import CommitLog, Committed, FoldedError
+from tablelog.log.opening import LogReader, put_hint, put_segment
+from tablelog.log.segments import decode_segment
+from tablelog.parquet.sealed import WHOLE_BYTES, written
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from tablelog.format.commits import CommitRecord
     from tablelog.log.commits import Draft
+    from tablelog.log.lineage import Lineage
+    from tablelog.log.parts import Segment
     from tablelog.store.base import ObjectStore
 
 State_co = TypeVar("State_co", covariant=True)
@@ -36,15 +47,32 @@ _WAIT_MAX_S: Final = 1.0
 _DOUBLINGS_MAX: Final = 6
 
 
+class UnmergedWarning(UserWarning):
+    """A commit stands, but what makes opening the log fast could not be written."""
+
+
 class History(Protocol[State_co]):
-    """Commits applied in order."""
+    """What a log means: takes in commits, single or merged, in their order."""
 
     @property
-    def head(self) -> Head | None:
-        """The newest applied commit."""
+    def lineage(self) -> Lineage:
+        """The parts taken in so far."""
+
+    @property
+    def fan_out(self) -> int:
+        """How many parts of the log are merged into one."""
 
     def apply(self, record: CommitRecord) -> None:
         """Take the next commit in."""
+
+    def load(self, segment: Segment) -> None:
+        """Take the next commits in, merged."""
+
+    def restart(self) -> None:
+        """Begin before version 0."""
+
+    def merged(self, version: int) -> Segment | None:
+        """The largest segment that ends with a version, made of what history has; None if none ends there."""
 
     def state(self) -> State_co:
         """What the commits so far add up to: an immutable value."""
@@ -56,7 +84,10 @@ class FollowedLog(Generic[State]):
     def __init__(self, store: ObjectStore, prefix: str, history: History[State]) -> None:
         """Follow the log under `prefix`; reads nothing yet."""
         self._place: Final = f"{store.url}/{prefix}"
+        self._store = store
+        self._prefix = prefix
         self._log = CommitLog(store, prefix)
+        self._reader = LogReader(store, prefix)
         self._history = history
         self._lock = threading.RLock()
 
@@ -68,14 +99,24 @@ class FollowedLog(Generic[State]):
 
         """
         with self._lock:
-            for record in self._log.follow(self._history.head):
-                self._history.apply(record)
+            try:
+                parts = self._reader.follow(self._history.lineage.head)
+            except FoldedError:
+                if self._history.lineage.head is None:
+                    raise
+                self._history.restart()
+                parts = self._reader.follow(None)
+            for part in parts:
+                if isinstance(part, CommitRecord):
+                    self._history.apply(part)
+                else:
+                    self._history.load(part)
             return self._state()
 
     def known(self) -> State:
         """The newest state that was already read; reads the log only if it never was."""
         with self._lock:
-            return self._state() if self._history.head else self.refresh()
+            return self._state() if self._history.lineage.head else self.refresh()
 
     def commit(self, plan: Callable[[State], Draft]) -> CommitRecord:
         """Plan, commit, and plan again after each lost race. One put if there is none.
@@ -87,13 +128,18 @@ class FollowedLog(Generic[State]):
         """
         for attempt in range(ATTEMPTS_MAX):
             with self._lock:
-                state, head = self.known(), self._history.head
+                state, head = self.known(), self._history.lineage.head
             draft = plan(state)
             began_s = env.monotonic_s()
-            outcome = self._log.append(draft, after=head)
+            try:
+                outcome = self._log.append(draft, after=head)
+            except FoldedError:  # the version was taken so long ago that its history has expired
+                self.refresh()
+                continue
             took_s = env.monotonic_s() - began_s
             self._take(outcome.record)
             if isinstance(outcome, Committed):
+                self._merge(outcome.record.version)
                 return outcome.record
             wait_s = env.backoff_s(min(attempt, _DOUBLINGS_MAX), base_s=max(took_s, _WAIT_MIN_S), max_s=_WAIT_MAX_S)
             env.sleep(wait_s)
@@ -104,22 +150,57 @@ class FollowedLog(Generic[State]):
         )
 
     def create(self, draft: Draft) -> CommitRecord | None:
-        """Commit version 0, or return None because there is a log here already. One put."""
+        """Commit version 0, or return None because there is a log here already. Two puts: the commit and a hint."""
         outcome = self._log.append(draft, after=None)
         self._take(outcome.record)
-        return outcome.record if isinstance(outcome, Committed) else None
+        if not isinstance(outcome, Committed):
+            return None
+        with self._warned(0):
+            self._tell()
+        return outcome.record
 
     def _take(self, record: CommitRecord) -> None:
         """Apply a record that is known to be in the log, unless another thread was faster."""
         with self._lock:
-            known = self._history.head
+            known = self._history.lineage.head
             if record.version == (known.version + 1 if known else 0):
                 self._history.apply(record)
             elif known is None or known.version < record.version:
                 self.refresh()
-            assert self._history.head is None or self._history.head.version >= head_of(record).version
+            assert self._history.lineage.head is None or self._history.lineage.head.version >= record.version
+
+    def _merge(self, version: int) -> None:
+        """Write the segment that ends with a version, if one does, and a hint. Two puts then."""
+        if (version + 1) % self._history.fan_out:
+            return
+        with self._warned(version):
+            with self._lock:
+                segment = self._history.merged(version)
+            if segment is None:
+                return
+            data, _ = put_segment(self._store, self._prefix, segment)
+            if len(data) > WHOLE_BYTES:  # as its object has it, it takes less memory
+                segment = decode_segment(written(data, self._place))
+            self._history.lineage.replace(segment)
+            self._tell()
+
+    @contextmanager
+    def _warned(self, version: int) -> Iterator[None]:
+        """Errors inside are no errors of the commit: it stands."""
+        try:
+            yield
+        except TablelogError as error:
+            message = f"{self._place}: version {version} is committed, but opening the log will be slower: {error}"
+            warnings.warn(message, UnmergedWarning, stacklevel=2)
+
+    def _tell(self) -> None:
+        """Leave a hint for those who open the log. One put."""
+        lineage, fan_out = self._history.lineage, self._history.fan_out
+        version = max(0, lineage.newest - (lineage.newest + 1) % fan_out)
+        extents = lineage.extents()
+        put_hint(self._store, self._prefix, Hint(version=version, fan_out=fan_out, base=lineage.base, extents=extents))
 
     def _state(self) -> State:
-        if self._history.head is None:
+        if self._history.lineage.head is None:
             raise NotFoundError(f"there is nothing at {self._place}; check the path")
         return self._history.state()

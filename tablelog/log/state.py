@@ -1,112 +1,56 @@
-"""What the commits of a table add up to: its history in memory, and the state at any version.
+"""What a table's log adds up to: its history in memory, and the state at any version.
 
-Every file is kept with the half-open interval of versions [added, removed) in which it was live, so one structure
-answers for every version: file f is in version v if added <= v < removed. Applying a commit costs what the commit
-changes, not what the table holds. What changes rarely (schema, partitioning, settings) is an immutable `Metadata`
-value, remembered for each version where it changed.
+The history is a row of parts, merged in memory by the same rule by which segments are written, so a process that
+follows a log for a long time holds what one has that has just opened it. What changes rarely (schema, partitioning,
+settings) is an immutable `Metadata` value, remembered for each version where it changed. Files are not looked at until
+somebody asks for them.
 
 A `TableState` is a value: the same version is the same state for ever (P3), whatever is committed later.
 """
 
 from __future__ import annotations
 
-import threading
 from bisect import bisect_right
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, assert_never
+from typing import TYPE_CHECKING, Any, Final
 
-from tablelog.errors import CorruptionError, InvalidError, NotFoundError, TablelogError
-from tablelog.format.actions import (
-    ActionReader,
-    AddFile,
-    RemoveFile,
-    SetCheck,
-    SetKey,
-    SetPartitioning,
-    SetProperty,
-    SetSchema,
-    SetSortOrder,
-    SortField,
-    TableIdentity,
-)
-from tablelog.format.partitioning import UNPARTITIONED, Partitioning, check_applies
-from tablelog.format.types import children
-from tablelog.log.commits import Head, head_of
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tablelog.errors import CorruptionError, InvalidError, NotFoundError
+from tablelog.format import names
+from tablelog.format.actions import ActionReader, AddFile, FileActions, RemoveFile, SetHorizon
+from tablelog.format.hint import FAN_OUT_DEFAULT, FAN_OUT_MAX, FAN_OUT_MIN
+from tablelog.log.actions_object import open_actions
+from tablelog.log.facts import FACTS_SCHEMA, Commit, Totals, commit_of, commits_of, datetime_of
+from tablelog.log.file_rows import min_column
+from tablelog.log.files import files_at
+from tablelog.log.lineage import Lineage
+from tablelog.log.metadata import Metadata, begin, changed, check_references
+from tablelog.log.parts import Change, Segment, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from tablelog.format.actions import Action
     from tablelog.format.commits import CommitRecord
     from tablelog.format.schema import Schema
+    from tablelog.log.files import Files, Narrowing
+    from tablelog.log.parts import Part
+    from tablelog.store.base import ObjectStore
 
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metadata:
-    """Everything about a table but its files."""
-
-    table_id: str
-    schema: Schema
-    schemas: Mapping[int, Schema]
-    """Every schema so far by id; files name the one they were written under."""
-    partitioning: Partitioning = UNPARTITIONED
-    partitionings: Mapping[int, Partitioning] = field(default_factory=lambda: MappingProxyType({0: UNPARTITIONED}))
-    sort_order: tuple[SortField, ...] = ()
-    key: tuple[int, ...] = ()
-    properties: Mapping[str, str] = field(default_factory=dict)
-    checks: Mapping[str, str] = field(default_factory=dict)
-    """CHECK constraints, name to expression."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Commit:
-    """One step of a table's history, as people see it."""
-
-    version: int
-    timestamp: datetime
-    """When it was committed, UTC; later than every commit before."""
-    operation: str
-    rows_added: int
-    rows_deleted: int
-    files_added: int
-    files_removed: int
-    bytes_added: int
-    info: Mapping[str, Any] = field(default_factory=dict)
-    """Who did it, with what, and what they wanted to say."""
-    id: str
-
-    @property
-    def rows(self) -> int:
-        """Rows that the operation added, or deleted if it only deleted."""
-        return self.rows_added or self.rows_deleted
-
-
-@dataclass(slots=True)
-class _Interval:
-    file: AddFile
-    added: int
-    removed: int | None = None
+LOG_FAN_OUT: Final = "log_fan_out"
 
 
 class TableState:
     """A table at one version: an immutable value."""
 
-    def __init__(self, history: TableHistory, version: int) -> None:
-        """Take the state of `history` at `version`, which it must have reached."""
-        self._history = history
+    def __init__(self, parts: tuple[Part, ...], version: int, metadata: Metadata, reader: ActionReader) -> None:
+        """Take what the parts of a log, from version 0 on, say about a version inside them."""
+        self._parts = tuple(part for part in parts if part.first <= version)
+        self._reader = reader
         self.version: Final = version
-        self.head: Final = history.heads[version]
-        self.metadata: Final = history.metadata_at(version)
-
-    @property
-    def timestamp_us(self) -> int:
-        """When the version was committed, microseconds since 1970-01-01 UTC."""
-        return self.head.timestamp_us
+        self.metadata: Final = metadata
 
     @property
     def schema(self) -> Schema:
@@ -114,39 +58,78 @@ class TableState:
         return self.metadata.schema
 
     @cached_property
-    def files(self) -> tuple[AddFile, ...]:
-        """Live files in the order in which they were added."""
-        return self._history.files_at(self.version)
+    def timestamp_us(self) -> int:
+        """When the version was committed, microseconds since 1970-01-01 UTC."""
+        part = self._parts[-1]
+        if part.last == self.version:
+            return part.head.timestamp_us
+        facts = part.facts(("added", "timestamp"))
+        times = facts.filter(pc.equal(facts.column("added"), self.version)).column("timestamp")
+        return int(times.cast(pa.int64())[0].as_py())
+
+    @cached_property
+    def files(self) -> Files:
+        """Live files in the order in which they were added.
+
+        Raises:
+            CorruptionError: the log removes files that it never added.
+
+        """
+        files = files_at(self._parts, self.version, self._reader)
+        if len(files) != self._totals.file_count:
+            raise CorruptionError(
+                f"the log adds and removes files so that {self._totals.file_count} are left, but {len(files)} are; "
+                f"some version up to {self.version} removes a file that is not in the table, or adds one twice"
+            )
+        return files
+
+    def files_for(self, narrowing: Narrowing) -> Files:
+        """Live files that may be wanted, in the order in which they were added; the others are not looked at."""
+        return files_at(self._parts, self.version, self._reader, narrowing)
+
+    @cached_property
+    def file_count(self) -> int:
+        """How many files there are."""
+        return self._totals.file_count
 
     @cached_property
     def row_count(self) -> int:
         """Rows in the table; from the log alone."""
-        return sum(file.row_count for file in self.files)
+        known = self._totals.row_count
+        return self.files.row_count if known is None else known
 
     @cached_property
     def size_bytes(self) -> int:
         """Bytes of the live files."""
-        return sum(file.size_bytes for file in self.files)
+        known = self._totals.size_bytes
+        return self.files.size_bytes if known is None else known
+
+    @cached_property
+    def _totals(self) -> Totals:
+        return sum((part.totals_at(self.version) for part in self._parts), Totals())
 
 
 class TableHistory:
-    """The commits of one table, applied in order. Grows by `apply`; states taken earlier never change."""
+    """The commits of one table, applied in order. Grows by `apply` and `load`; states taken earlier never change."""
 
-    def __init__(self) -> None:
-        """Begin before version 0."""
-        self.heads: list[Head] = []
-        self.commits: list[Commit] = []
-        self._reader = ActionReader()
-        self._intervals: list[_Interval] = []
-        self._live: dict[str, _Interval] = {}
-        self._lock = threading.Lock()
+    def __init__(self, store: ObjectStore) -> None:
+        """Begin before version 0; objects that commits name are in `store`."""
+        self._store = store
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin before version 0 again."""
+        self.reader = ActionReader()
+        self.lineage = Lineage()
         self._metadata_versions: list[int] = []
         self._metadata_values: list[Metadata] = []
 
     @property
-    def head(self) -> Head | None:
-        """The newest applied commit."""
-        return self.heads[-1] if self.heads else None
+    def fan_out(self) -> int:
+        """How many parts of the log are merged into one."""
+        return fan_out_of(self._metadata_values[-1].properties) if self._metadata_values else FAN_OUT_DEFAULT
+
+    # ------------------------------------------------------------------ growing
 
     def apply(self, record: CommitRecord) -> None:
         """Take the next commit in.
@@ -156,23 +139,124 @@ class TableHistory:
             InvalidError: a newer tablelog wrote it.
 
         """
-        assert record.version == len(self.heads)
-        try:
-            actions = [self._reader.read(action) for action in record.actions]
-            if self._metadata_values:
-                metadata, changes = self._metadata_values[-1], actions
-            else:
-                metadata, changes = _begin(actions), actions[2:]
-            before = metadata
-            for action in changes:
-                metadata = _change(metadata, action)
-            if metadata is not before or not self._metadata_values:
-                _check_references(metadata)
-            self._check_files(actions)
-        except TablelogError as error:
-            raise type(error)(f"version {record.version} of the log: {error}") from error
-        with self._lock:
-            self._take(record, actions, metadata)
+        with _told(record.version):
+            actions = [self.reader.read(action) for action in record.actions]
+            metadata = self._changed(actions)
+            step = self._step(record, actions)
+            self._check_files(step)
+        self._note(record.version, metadata)
+        self.lineage.append(step)
+        self.lineage.fold(record.version, self.fan_out, self.reader, self._order(record.version))
+
+    def load(self, segment: Segment) -> None:
+        """Take the next commits in, merged.
+
+        Raises:
+            CorruptionError: its actions contradict themselves or the table.
+            InvalidError: a newer tablelog wrote it.
+
+        """
+        version, actions = segment.first, []
+        for change in segment.changes:
+            with _told(change.version):
+                if change.version != version:
+                    self._note(version, self._changed(actions) if actions else None)
+                    version, actions = change.version, []
+                actions.append(self.reader.read(change.action))
+        if actions:
+            with _told(version):
+                self._note(version, self._changed(actions))
+        self.lineage.append(segment)
+
+    def _changed(self, actions: list[Action]) -> Metadata:
+        if self._metadata_values:
+            metadata = changed(self._metadata_values[-1], actions)
+            if metadata.horizon is not self._metadata_values[-1].horizon:
+                self._check_base(metadata.horizon)
+            return metadata
+        metadata = changed(begin(actions), actions[2:])
+        check_references(metadata)
+        return metadata
+
+    def _check_base(self, horizon: SetHorizon) -> None:
+        """Hold the base that history begins with against what the log says of it."""
+        first = self.lineage.parts[0] if self.lineage.parts else None
+        if isinstance(first, Segment) and first.is_base and first.last == horizon.base_last:
+            assert first.sealed is not None
+            if first.sealed.digest != horizon.base_digest:
+                raise CorruptionError(f"{first.sealed.name}: it is not the base that the log speaks of")
+
+    def _note(self, version: int, metadata: Metadata | None) -> None:
+        if metadata is not None and (not self._metadata_values or metadata is not self._metadata_values[-1]):
+            self._metadata_versions.append(version)
+            self._metadata_values.append(metadata)
+
+    def _step(self, record: CommitRecord, actions: list[Action]) -> Step:
+        added = tuple(action for action in actions if isinstance(action, AddFile))
+        removed = tuple(action for action in actions if isinstance(action, RemoveFile))
+        changes = tuple(
+            Change(record.version, raw)
+            for raw, action in zip(record.actions, actions, strict=True)
+            if not isinstance(action, AddFile | RemoveFile | FileActions)
+        )
+        outsourced = [
+            open_actions(self._store, names.LOG + action.path, action)
+            for action in actions
+            if isinstance(action, FileActions)
+        ]
+        return Step(
+            record=record,
+            added=added,
+            removed=removed,
+            changes=changes,
+            blocks=tuple(block for adds, _ in outsourced for block in adds),
+            removed_blocks=tuple(block for _, removes in outsourced for block in removes),
+        )
+
+    def _check_files(self, step: Step) -> None:
+        """Refuse removes of files that are not live and adds of files that are.
+
+        Files in segments whose paths were not read are taken for what the commit says; whoever lists them counts.
+        """
+        removed = [action.path for action in step.removed]
+        added = [action.path for action in step.added]
+        for twice in (removed, added):
+            if len(set(twice)) < len(twice):
+                verb = "removes" if twice is removed else "adds"
+                raise CorruptionError(f"it {verb} {next(path for path in twice if twice.count(path) > 1)!r} twice")
+        live = self._live_in_steps()
+        for path in added:
+            if live.get(path, False):
+                raise CorruptionError(f"it adds {path!r}, which is already in the table")
+        missing = [path for path in removed if not live.get(path, False)]
+        gone = [path for path in missing if path in live]
+        if gone or (missing and all(part.is_held for part in self.lineage.parts)):
+            before = set() if gone else self._live_in_segments(missing)
+            lost = gone or [path for path in missing if path not in before]
+            if lost:
+                raise CorruptionError(f"it removes {lost[0]!r}, which is not in the table")
+
+    def _live_in_steps(self) -> dict[str, bool]:
+        """Paths of which the commits after the last segment speak, and whether they are live."""
+        live: dict[str, bool] = {}
+        for part in self.lineage.parts[-self.fan_out :]:
+            if isinstance(part, Step):
+                live |= dict.fromkeys((file.path for file in part.removed), False)
+                live |= dict.fromkeys((file.path for file in part.added), True)
+        return live
+
+    def _live_in_segments(self, paths: list[str]) -> set[str]:
+        """Those of some paths that are live in segments, which are in memory."""
+        found: set[str] = set()
+        wanted = pa.array(paths, pa.string())
+        for part in self.lineage.parts:
+            if isinstance(part, Segment):
+                for removed in part.removed_at(part.last):
+                    found.difference_update(removed.to_pylist())
+                for block in part.live:
+                    column = block.columns(("path",))["path"]
+                    found.update(column.filter(pc.is_in(column, value_set=wanted)).to_pylist())
+        return found
 
     def check(self, actions: Iterable[Mapping[str, Any]]) -> None:
         """Make sure that what is about to be committed can be read again: what stands in the log stands there for ever.
@@ -181,166 +265,115 @@ class TableHistory:
             InvalidError: it cannot.
 
         """
-        reader = self._reader.copy()
+        reader = self.reader.copy()
         try:
             for action in actions:
                 reader.read(action)
         except CorruptionError as error:
             raise InvalidError(f"nothing was committed, because nobody could read it: {error}") from error
 
-    def _take(self, record: CommitRecord, actions: list[Action], metadata: Metadata) -> None:
-        """Make a commit that was found right part of the history."""
-        if not self._metadata_values or metadata is not self._metadata_values[-1]:
-            self._metadata_versions.append(record.version)
-            self._metadata_values.append(metadata)
-        for action in actions:
-            if isinstance(action, RemoveFile):
-                self._live.pop(action.path).removed = record.version
-        for action in actions:
-            if isinstance(action, AddFile):
-                interval = _Interval(action, record.version)
-                self._intervals.append(interval)
-                self._live[action.path] = interval
-        self.commits.append(_facts(record, actions))
-        self.heads.append(head_of(record))
+    def merged(self, version: int) -> Segment | None:
+        """The largest segment that ends with a version, made of what history has; None if none ends there."""
+        fan_out = fan_out_of(self.metadata_at(version).properties)
+        return self.lineage.merged(version, fan_out, self.reader, self._order(version))
 
-    def _check_files(self, actions: list[Action]) -> None:
-        """Refuse removes of files that are not live and adds of files that were ever added."""
-        removed: set[str] = set()
-        added: set[str] = set()
-        for action in actions:
-            if isinstance(action, RemoveFile):
-                if action.path not in self._live or action.path in removed:
-                    raise CorruptionError(f"it removes {action.path!r}, which is not in the table")
-                removed.add(action.path)
-            elif isinstance(action, AddFile):
-                if action.path in self._live or action.path in added:
-                    raise CorruptionError(f"it adds {action.path!r}, which is already in the table")
-                added.add(action.path)
+    def _order(self, version: int) -> tuple[str, ...]:
+        """Columns by which live files of a segment are sorted that ends with a version."""
+        metadata = self.metadata_at(version)
+        field_ids = [field.field_id for field in metadata.sort_order] or list(metadata.key)
+        types = self.reader.types_of(metadata.schema.id)
+        bounds = [min_column(field_id, types[field_id]) for field_id in field_ids if field_id in types]
+        return (*(("partitioning", "partition") if metadata.partitioning.fields else ()), *bounds)
+
+    # ------------------------------------------------------------------ looking back
 
     def state(self) -> TableState:
         """The table at the newest version applied."""
-        return TableState(self, len(self.heads) - 1)
+        return TableState(self.lineage.parts, self.lineage.newest, self._metadata_values[-1], self.reader)
 
     def state_at(self, version: int) -> TableState:
         """The table at a version.
 
         Raises:
-            NotFoundError: there is no such version.
+            NotFoundError: there is no such version, or it has expired.
 
         """
-        newest = len(self.heads) - 1
+        newest, horizon = self.lineage.newest, self.horizon
         if not 0 <= version <= newest:
-            raise NotFoundError(f"there is no version {version}; the table has versions 0 to {newest}")
-        return TableState(self, version)
+            raise NotFoundError(f"there is no version {version}; the table has versions {horizon} to {newest}")
+        if version < horizon:
+            raise NotFoundError(
+                f"version {version} has expired: history was kept from version {horizon} on, up to {newest}"
+            )
+        return TableState(self.lineage.parts, version, self.metadata_at(version), self.reader)
+
+    @property
+    def horizon(self) -> int:
+        """The oldest version that can be read."""
+        return self._metadata_values[-1].horizon.version if self._metadata_values else 0
 
     def version_at(self, timestamp_us: int) -> int:
         """The newest version committed at or before that time.
 
         Raises:
-            NotFoundError: the table is younger than that.
+            NotFoundError: the table is younger than that, or the version has expired.
 
         """
-        position = bisect_right(self.heads, timestamp_us, key=lambda head: head.timestamp_us)
-        if position == 0:
-            first = datetime_of(self.heads[0].timestamp_us)
-            raise NotFoundError(f"the table did not exist at {datetime_of(timestamp_us)}; version 0 is from {first}")
-        return position - 1
+        position = bisect_right(self.lineage.parts, timestamp_us, key=lambda part: part.first_timestamp_us)
+        part = self.lineage.parts[max(position - 1, 0)]
+        facts = part.facts(("added", "timestamp"))
+        until = facts.filter(pc.less_equal(facts.column("timestamp").cast(pa.int64()), timestamp_us)).column("added")
+        if position and len(until) and until[-1].as_py() >= self.horizon:
+            return int(until[-1].as_py())
+        first = self.state_at(self.horizon)
+        when = datetime_of(timestamp_us)
+        if self.horizon:
+            raise NotFoundError(
+                f"what the table was at {when} has expired: history was kept from version {self.horizon} on, which is "
+                f"from {datetime_of(first.timestamp_us)}"
+            )
+        raise NotFoundError(f"the table did not exist at {when}; version 0 is from {datetime_of(first.timestamp_us)}")
+
+    def commits(self, until: int) -> Iterator[Commit]:
+        """What can still be read of the history up to a version, newest first."""
+        for part in reversed(self.lineage.parts):
+            if isinstance(part, Step):
+                found = [commit_of(part)]
+            else:
+                found = list(commits_of(part.facts(tuple(FACTS_SCHEMA.names))))
+            yield from (commit for commit in reversed(found) if self.horizon <= commit.version <= until)
 
     def metadata_at(self, version: int) -> Metadata:
         """Everything but files at a version."""
         return self._metadata_values[bisect_right(self._metadata_versions, version) - 1]
 
-    def files_at(self, version: int) -> tuple[AddFile, ...]:
-        """Files live at a version, in the order in which they were added."""
-        with self._lock:
-            if version == len(self.heads) - 1:
-                return tuple(interval.file for interval in self._live.values())
-            return tuple(
-                interval.file
-                for interval in self._intervals
-                if interval.added <= version and (interval.removed is None or version < interval.removed)
-            )
+
+def fan_out_of(properties: Mapping[str, str]) -> int:
+    """How many parts of a table's log are merged into one.
+
+    Raises:
+        InvalidError: the property is no whole number from 2 to 1024.
+
+    """
+    text = properties.get(LOG_FAN_OUT)
+    if text is None:
+        return FAN_OUT_DEFAULT
+    if not text.isdecimal() or not FAN_OUT_MIN <= int(text) <= FAN_OUT_MAX:
+        raise InvalidError(
+            f"property {LOG_FAN_OUT} is {text!r}; it must be a whole number from {FAN_OUT_MIN} to {FAN_OUT_MAX}"
+        )
+    return int(text)
 
 
-def datetime_of(timestamp_us: int) -> datetime:
-    """A count of microseconds since 1970-01-01 UTC as a datetime with a zone; clipped to what datetime can say."""
-    try:
-        return EPOCH + timedelta(microseconds=timestamp_us)
-    except OverflowError:
-        return datetime.max.replace(tzinfo=UTC) if timestamp_us > 0 else datetime.min.replace(tzinfo=UTC)
+class _told:  # noqa: N801 - used like a function
+    """Says of errors inside which version of the log they are about."""
 
+    def __init__(self, version: int) -> None:
+        self._version = version
 
-def _begin(actions: list[Action]) -> Metadata:
-    """The metadata after the two actions that every table begins with."""
-    match actions:
-        case [TableIdentity(id=table_id), SetSchema(schema=schema), *_]:
-            return Metadata(table_id=table_id, schema=schema, schemas={schema.id: schema})
-        case _:
-            raise CorruptionError("a table begins with its identity and its schema")
+    def __enter__(self) -> None:
+        pass
 
-
-def _change(metadata: Metadata, action: Action) -> Metadata:
-    """The metadata after an action; the very same object if it changes none."""
-    match action:
-        case TableIdentity():
-            raise CorruptionError("it creates a table that already exists")
-        case SetSchema(schema=schema):
-            if schema.id in metadata.schemas:
-                raise CorruptionError(f"schema {schema.id} is there already")
-            return replace(metadata, schema=schema, schemas={**metadata.schemas, schema.id: schema})
-        case SetPartitioning(partitioning=partitioning):
-            if partitioning.id in metadata.partitionings and metadata.partitionings[partitioning.id].fields:
-                raise CorruptionError(f"partitioning {partitioning.id} is there already")
-            every = {**metadata.partitionings, partitioning.id: partitioning}
-            return replace(metadata, partitioning=partitioning, partitionings=every)
-        case SetSortOrder(fields=fields):
-            return replace(metadata, sort_order=fields)
-        case SetKey(field_ids=field_ids):
-            return replace(metadata, key=field_ids)
-        case SetProperty(name=name, value=value):
-            return replace(metadata, properties=_with(metadata.properties, name, value))
-        case SetCheck(name=name, expression=expression):
-            return replace(metadata, checks=_with(metadata.checks, name, expression))
-        case AddFile() | RemoveFile():
-            return metadata
-        case _:
-            assert_never(action)
-
-
-def _check_references(metadata: Metadata) -> None:
-    """Refuse a layout that speaks of columns that are not there."""
-    check_applies(metadata.partitioning, metadata.schema)
-    for what, field_ids in (("key", metadata.key), ("sort order", [each.field_id for each in metadata.sort_order])):
-        for field_id in field_ids:
-            column = metadata.schema.by_id(field_id)
-            if column is None or children(column.type):
-                raise CorruptionError(f"the {what} names the field {field_id}, which is no flat column")
-        if len(set(field_ids)) < len(field_ids):
-            raise CorruptionError(f"the {what} names a field twice: {list(field_ids)}")
-
-
-def _with(settings: Mapping[str, str], name: str, value: str | None) -> Mapping[str, str]:
-    rest = {key: setting for key, setting in settings.items() if key != name}
-    return rest if value is None else {**rest, name: value}
-
-
-def _facts(record: CommitRecord, actions: list[Action]) -> Commit:
-    added = [action for action in actions if isinstance(action, AddFile)]
-    return Commit(
-        version=record.version,
-        timestamp=datetime_of(record.timestamp_us),
-        operation=record.operation,
-        rows_added=_count(record.info, "rows_added"),
-        rows_deleted=_count(record.info, "rows_deleted"),
-        files_added=len(added),
-        files_removed=sum(isinstance(action, RemoveFile) for action in actions),
-        bytes_added=sum(file.size_bytes for file in added),
-        info={key: value for key, value in record.info.items() if key not in {"rows_added", "rows_deleted"}},
-        id=record.id,
-    )
-
-
-def _count(info: Mapping[str, Any], name: str) -> int:
-    value = info.get(name, 0)
-    return value if isinstance(value, int) else 0
+    def __exit__(self, _: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, CorruptionError | InvalidError):
+            raise type(error)(f"version {self._version} of the log: {error}") from error

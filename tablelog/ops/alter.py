@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tablelog.format.actions import Action
     from tablelog.format.schema import Schema
     from tablelog.format.types import DataType, Field, Scalar
-    from tablelog.log.state import Metadata
+    from tablelog.log.metadata import Metadata
 
 
 def add_column(metadata: Metadata, field: Field) -> tuple[Action, ...]:

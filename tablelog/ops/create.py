@@ -15,14 +15,13 @@ from tablelog.format.actions import (
     SetSchema,
     SetSortOrder,
     TableIdentity,
-    encode_action,
 )
 from tablelog.format.partitioning import UNPARTITIONED, parse_partitioning
 from tablelog.format.schema import check_name, new_schema
 from tablelog.format.types import children, is_float
-from tablelog.log.commits import Draft
-from tablelog.log.state import Metadata
+from tablelog.log.metadata import Metadata
 from tablelog.ops.alter import parse_sort_order
+from tablelog.ops.planned import Planned
 from tablelog.ops.write import target_file_size_bytes
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from tablelog.format.actions import Action
     from tablelog.format.schema import Schema
     from tablelog.format.types import Field
-    from tablelog.ops.write import Written
+from tablelog.ops.write import Written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +86,7 @@ def _key(schema: Schema, names: tuple[str, ...]) -> tuple[int, ...]:
     return tuple(column.id for column in columns)
 
 
-def draft_create(metadata: Metadata, written: Written | None, info: Mapping[str, Any]) -> Draft:
+def draft_create(metadata: Metadata, written: Written | None, info: Mapping[str, Any]) -> Planned:
     """The commit that makes the table, with its first rows if there are any."""
     actions: list[Action] = [TableIdentity(id=metadata.table_id), SetSchema(schema=metadata.schema)]
     if metadata.partitioning.fields:
@@ -104,8 +103,8 @@ def draft_create(metadata: Metadata, written: Written | None, info: Mapping[str,
             written.keys.unique_keys()
         actions += written.files
         row_count = written.row_count
-    return Draft(
+    return Planned(
         operation="create",
-        actions=tuple(encode_action(action) for action in actions),
+        actions=actions,
         info={**info, "rows_added": row_count},
     )

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tablelog.format.actions import RemoveFile, encode_action
+from tablelog.format.actions import removal
 from tablelog.format.layout import column_sources
 from tablelog.format.predicate import Truth
-from tablelog.log.commits import Draft
-from tablelog.ops.scan import file_outcomes
+from tablelog.ops.planned import Planned
+from tablelog.ops.scan import file_outcomes, plan_scan
 from tablelog.ops.write import write_rows
 from tablelog.parquet.arrow import arrow_schema
 from tablelog.parquet.reader import read_batches
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from tablelog.format.predicate import Predicate
     from tablelog.format.schema import Schema
     from tablelog.format.types import Field
-    from tablelog.log.state import Metadata, TableState
+    from tablelog.log.metadata import Metadata
+    from tablelog.log.state import TableState
     from tablelog.store.base import ObjectStore
 
 
@@ -83,18 +84,18 @@ class Deletion:
             self._forget()
             self._metadata = state.metadata
             self._condition = self._condition_on(state.schema)
-        live = {file.path: file for file in state.files}
+        candidates = plan_scan(state, None, self._condition.predicate).files
+        live = {file.path: file for file in candidates}
         self._rewrites = [rewrite for rewrite in self._rewrites if rewrite.sources.keys() <= live.keys()]
         settled = self._untouched | self._whole | {path for rewrite in self._rewrites for path in rewrite.sources}
-        self._settle([file for file in state.files if file.path not in settled], state.metadata)
+        self._settle([file for file in candidates if file.path not in settled], state.metadata)
 
         whole = [file for path, file in live.items() if path in self._whole]
-        removed = [file.path for file in whole]
-        removed += [path for rewrite in self._rewrites for path in rewrite.sources]
+        removed = [*whole, *(live[path] for rewrite in self._rewrites for path in rewrite.sources)]
         added = [file for rewrite in self._rewrites for file in rewrite.files]
         row_count = sum(file.row_count for file in whole)
         row_count += sum(count for rewrite in self._rewrites for count in rewrite.sources.values())
-        return [*(RemoveFile(path=path) for path in removed), *added], row_count
+        return [*map(removal, removed), *added], row_count
 
     def _settle(self, files: list[AddFile], metadata: Metadata) -> None:
         """Find out for each of the files which of the three answers holds."""
@@ -144,12 +145,12 @@ class Deletion:
         return pa.chunked_array(chunks, type=pa.bool_())
 
 
-def draft_delete(state: TableState, deletion: Deletion, info: Mapping[str, Any]) -> Draft:
+def draft_delete(state: TableState, deletion: Deletion, info: Mapping[str, Any]) -> Planned:
     """Take the rows out that the deletion finds."""
     actions, rows_deleted = deletion.plan(state)
-    return Draft(
+    return Planned(
         operation="delete",
-        actions=tuple(encode_action(action) for action in actions),
+        actions=actions,
         info={**info, "rows_deleted": rows_deleted},
     )
 

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from tablelog.format.actions import AddFile
     from tablelog.format.predicate import Predicate
-    from tablelog.log.state import Metadata, TableState
+    from tablelog.log.metadata import Metadata
+    from tablelog.log.state import TableState
     from tablelog.store.base import ObjectStore
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tablelog.format.actions import AddFile, RemoveFile, encode_action
-from tablelog.log.commits import Draft
+from tablelog.format.actions import AddFile, RemoveFile, removal
+from tablelog.ops.planned import Planned
 from tablelog.ops.write import refuse_new_rules
 
 if TYPE_CHECKING:
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 def draft_overwrite(
     state: TableState, written: Written, info: Mapping[str, Any], deletion: Deletion | None = None
-) -> Draft:
+) -> Planned:
     """Put the rows in the place of all rows, or of those that `deletion` finds."""
     refuse_new_rules(written.metadata, state)
     actions: list[Action]
     if deletion is None:
-        actions, rows_deleted = [RemoveFile(path=file.path) for file in state.files], state.row_count
+        actions, rows_deleted = [removal(file) for file in state.files], state.row_count
     else:
         actions, rows_deleted = deletion.plan(state)
     if written.keys is not None:
@@ -32,8 +32,8 @@ def draft_overwrite(
         survivors = [action for action in actions if isinstance(action, AddFile)]
         written.keys.require_unique(state, removed, survivors)
     actions.extend(written.files)
-    return Draft(
+    return Planned(
         operation="overwrite",
-        actions=tuple(encode_action(action) for action in actions),
+        actions=actions,
         info={**info, "rows_added": written.row_count, "rows_deleted": rows_deleted},
     )

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from tablelog.errors import ConflictError, InvalidError
-from tablelog.format.actions import encode_action
-from tablelog.log.commits import Draft
+from tablelog.ops.planned import Planned
 from tablelog.parquet.conform import Conformer
 from tablelog.parquet.writer import write_files
 
@@ -22,7 +21,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tablelog.format.actions import AddFile
-    from tablelog.log.state import Metadata, TableState
+    from tablelog.log.metadata import Metadata
+    from tablelog.log.state import TableState
     from tablelog.ops.keys import KeyCheck
     from tablelog.store.base import ObjectStore
 
@@ -119,14 +119,14 @@ def target_file_size_bytes(properties: Mapping[str, str]) -> int:
     return int(text)
 
 
-def draft_append(state: TableState, written: Written, info: Mapping[str, Any]) -> Draft:
+def draft_append(state: TableState, written: Written, info: Mapping[str, Any]) -> Planned:
     """Add the rows to whatever the table holds."""
     refuse_new_rules(written.metadata, state)
     if written.keys is not None:
         written.keys.require_unique(state)
-    return Draft(
+    return Planned(
         operation="append",
-        actions=tuple(encode_action(file) for file in written.files),
+        actions=written.files,
         info={**info, "rows_added": written.row_count},
     )
 

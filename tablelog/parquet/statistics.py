@@ -105,6 +105,14 @@ def _widened(low: Any, high: Any) -> tuple[Any, Any]:
     return low, high
 
 
+def bounds_without_nulls(column: pq.ColumnChunkMetaData, type_: DataType) -> tuple[Scalar, Scalar] | None:
+    """Smallest and largest value of a column chunk without nulls, or None if that is not known."""
+    known: Any = column.statistics
+    if known is None or not known.has_min_max or not known.has_null_count or known.null_count:
+        return None
+    return _values(known, type_)
+
+
 def _values(known: Any, type_: DataType) -> tuple[Scalar, Scalar] | None:
     """Smallest and largest value of a row group, or None if they cannot be relied on."""
     try:

@@ -1,0 +1,163 @@
+"""Rows of a segment that lie together: a table in memory, or a row group of an object that is read column by column.
+
+Columns that were read stay in memory until others, read later, need the room: one budget for the whole process, so
+that planning over a million files costs what its columns weigh and not what the log does.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import pyarrow as pa
+
+from tablelog.parquet.statistics import bounds_without_nulls
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tablelog.format.types import DataType, Scalar
+    from tablelog.parquet.sealed import Sealed
+
+CACHE_BYTES: Final = 128 * 1024 * 1024
+"""What columns read from objects may weigh in memory."""
+
+
+class Block(Protocol):
+    """Some rows, by column."""
+
+    @property
+    def name(self) -> str:
+        """Where they are from, for messages."""
+
+    @property
+    def row_count(self) -> int:
+        """How many rows there are."""
+
+    @property
+    def column_names(self) -> Sequence[str]:
+        """Columns that have any value in it, perhaps."""
+
+    def column(self, name: str) -> pa.Array[Any] | None:
+        """Values of a column; None if it has none at all."""
+
+    def columns(self, names: Sequence[str]) -> dict[str, pa.Array[Any]]:
+        """Values of columns that must be there, read together."""
+
+    def bounds(self, name: str, type_: DataType) -> tuple[Scalar, Scalar] | None:
+        """Least and greatest value of a column that has no nulls, if that is known without reading it."""
+
+    def table(self, names: Sequence[str]) -> pa.Table:
+        """Some columns that must be there, past the cache."""
+
+
+class HeldBlock:
+    """Rows in memory."""
+
+    def __init__(self, table: pa.Table) -> None:
+        """Hold a table, each column in one piece."""
+        self._table = table.combine_chunks()
+        self.row_count: Final = table.num_rows
+        self.name: Final = "the log"
+
+    @property
+    def column_names(self) -> Sequence[str]:
+        """All columns."""
+        return self._table.column_names
+
+    def column(self, name: str) -> pa.Array[Any] | None:
+        """See `Block`."""
+        if name not in self._table.column_names:
+            return None
+        chunked = self._table.column(name)
+        return chunked.chunk(0) if chunked.num_chunks else pa.array([], chunked.type)
+
+    def columns(self, names: Sequence[str]) -> dict[str, pa.Array[Any]]:
+        """See `Block`."""
+        found = {name: self.column(name) for name in names}
+        assert all(column is not None for column in found.values())
+        return found  # type: ignore[return-value]  # just asserted
+
+    def bounds(self, name: str, type_: DataType) -> tuple[Scalar, Scalar] | None:  # noqa: ARG002 - nobody has looked
+        """See `Block`."""
+        return None
+
+    def table(self, names: Sequence[str]) -> pa.Table:
+        """See `Block`."""
+        return self._table.select(list(names))
+
+
+class GroupBlock:
+    """A row group of a sealed object, or some of its rows."""
+
+    def __init__(self, sealed: Sealed, group: int, start: int = 0, count: int | None = None) -> None:
+        """Stand for `count` rows from `start` on, or all; reads nothing yet."""
+        self.sealed: Final = sealed
+        self.group: Final = group
+        self.name: Final = sealed.name
+        self.row_count: Final = sealed.row_count(group) - start if count is None else count
+        self._start = start
+        self._is_whole = self.row_count == sealed.row_count(group)
+
+    @property
+    def column_names(self) -> Sequence[str]:
+        """All columns of the object."""
+        return self.sealed.columns
+
+    def column(self, name: str) -> pa.Array[Any] | None:
+        """See `Block`."""
+        return self.columns((name,))[name] if name in self.sealed else None
+
+    def columns(self, names: Sequence[str]) -> dict[str, pa.Array[Any]]:
+        """See `Block`."""
+        group = self.sealed, self.group
+        found = {name: _CACHE.get((*group, name)) for name in names}
+        missing = [name for name, column in found.items() if column is None]
+        if missing:
+            table = self.sealed.read(self.group, missing).combine_chunks()
+            for name, column in zip(missing, table.columns, strict=True):
+                array = column.chunk(0) if column.num_chunks else pa.array([], column.type)
+                _CACHE.put((*group, name), array)
+                found[name] = array
+        return {name: self._part(column) for name, column in found.items()}
+
+    def bounds(self, name: str, type_: DataType) -> tuple[Scalar, Scalar] | None:
+        """See `Block`."""
+        return bounds_without_nulls(self.sealed.chunk(self.group, name), type_) if name in self.sealed else None
+
+    def table(self, names: Sequence[str]) -> pa.Table:
+        """See `Block`."""
+        table = self.sealed.read(self.group, names)
+        return table if self._is_whole else table.slice(self._start, self.row_count)
+
+    def _part(self, column: Any) -> pa.Array[Any]:
+        return column if self._is_whole else column.slice(self._start, self.row_count)  # type: ignore[no-any-return]
+
+
+class _Cache:
+    """The columns that were used last."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._columns: OrderedDict[tuple[Sealed, int, str], pa.Array[Any]] = OrderedDict()
+        self._weight_bytes = 0
+
+    def get(self, place: tuple[Sealed, int, str]) -> pa.Array[Any] | None:
+        with self._lock:
+            if place not in self._columns:
+                return None
+            self._columns.move_to_end(place)
+            return self._columns[place]
+
+    def put(self, place: tuple[Sealed, int, str], column: pa.Array[Any]) -> None:
+        with self._lock:
+            if place not in self._columns:
+                self._columns[place] = column
+                self._weight_bytes += column.nbytes
+            while self._weight_bytes > CACHE_BYTES and len(self._columns) > 1:
+                _, dropped = self._columns.popitem(last=False)
+                self._weight_bytes -= dropped.nbytes
+
+
+_CACHE: Final = _Cache()

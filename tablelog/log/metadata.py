@@ -1,0 +1,130 @@
+"""Everything about a table but its files, and how actions change it: values, no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, assert_never
+
+from tablelog.errors import CorruptionError
+from tablelog.format.actions import (
+    AddFile,
+    FileActions,
+    RemoveFile,
+    SetCheck,
+    SetHorizon,
+    SetKey,
+    SetPartitioning,
+    SetProperty,
+    SetSchema,
+    SetSortOrder,
+    SortField,
+    TableIdentity,
+)
+from tablelog.format.partitioning import UNPARTITIONED, Partitioning, check_applies
+from tablelog.format.types import children
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from tablelog.format.actions import Action
+    from tablelog.format.schema import Schema
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metadata:
+    """Everything about a table but its files."""
+
+    table_id: str
+    schema: Schema
+    schemas: Mapping[int, Schema]
+    """Every schema so far by id; files name the one they were written under."""
+    partitioning: Partitioning = UNPARTITIONED
+    partitionings: Mapping[int, Partitioning] = field(default_factory=lambda: MappingProxyType({0: UNPARTITIONED}))
+    sort_order: tuple[SortField, ...] = ()
+    key: tuple[int, ...] = ()
+    properties: Mapping[str, str] = field(default_factory=dict)
+    checks: Mapping[str, str] = field(default_factory=dict)
+    """CHECK constraints, name to expression."""
+    horizon: SetHorizon = SetHorizon(version=0)
+    """What can still be read."""
+
+
+def begin(actions: list[Action]) -> Metadata:
+    """The metadata after the two actions that every table begins with.
+
+    Raises:
+        CorruptionError: they are others.
+
+    """
+    match actions:
+        case [TableIdentity(id=table_id), SetSchema(schema=schema), *_]:
+            return Metadata(table_id=table_id, schema=schema, schemas={schema.id: schema})
+        case _:
+            raise CorruptionError("a table begins with its identity and its schema")
+
+
+def changed(metadata: Metadata, actions: Iterable[Action]) -> Metadata:
+    """The metadata after the actions of a commit; the very same object if they change none.
+
+    Raises:
+        CorruptionError: they contradict it, or it would contradict itself.
+
+    """
+    after = metadata
+    for action in actions:
+        after = _change(after, action)
+    if after is not metadata:
+        check_references(after)
+    return after
+
+
+def _change(metadata: Metadata, action: Action) -> Metadata:
+    match action:
+        case TableIdentity():
+            raise CorruptionError("it creates a table that already exists")
+        case SetSchema(schema=schema):
+            if schema.id in metadata.schemas:
+                raise CorruptionError(f"schema {schema.id} is there already")
+            return replace(metadata, schema=schema, schemas={**metadata.schemas, schema.id: schema})
+        case SetPartitioning(partitioning=partitioning):
+            if partitioning.id in metadata.partitionings and metadata.partitionings[partitioning.id].fields:
+                raise CorruptionError(f"partitioning {partitioning.id} is there already")
+            every = {**metadata.partitionings, partitioning.id: partitioning}
+            return replace(metadata, partitioning=partitioning, partitionings=every)
+        case SetSortOrder(fields=fields):
+            return replace(metadata, sort_order=fields)
+        case SetKey(field_ids=field_ids):
+            return replace(metadata, key=field_ids)
+        case SetProperty(name=name, value=value):
+            return replace(metadata, properties=_with(metadata.properties, name, value))
+        case SetCheck(name=name, expression=expression):
+            return replace(metadata, checks=_with(metadata.checks, name, expression))
+        case SetHorizon():
+            return replace(metadata, horizon=action)
+        case AddFile() | RemoveFile() | FileActions():
+            return metadata
+        case _:
+            assert_never(action)
+
+
+def check_references(metadata: Metadata) -> None:
+    """Refuse a layout that speaks of columns that are not there.
+
+    Raises:
+        CorruptionError: it does.
+
+    """
+    check_applies(metadata.partitioning, metadata.schema)
+    for what, field_ids in (("key", metadata.key), ("sort order", [each.field_id for each in metadata.sort_order])):
+        for field_id in field_ids:
+            column = metadata.schema.by_id(field_id)
+            if column is None or children(column.type):
+                raise CorruptionError(f"the {what} names the field {field_id}, which is no flat column")
+        if len(set(field_ids)) < len(field_ids):
+            raise CorruptionError(f"the {what} names a field twice: {list(field_ids)}")
+
+
+def _with(settings: Mapping[str, str], name: str, value: str | None) -> Mapping[str, str]:
+    rest = {key: setting for key, setting in settings.items() if key != name}
+    return rest if value is None else {**rest, name: value}

@@ -1,0 +1,236 @@
+"""The parts that a log's history consists of: single commits, and segments, in which many are merged.
+
+    0 ─────────── segment ─────────── 255   256 ── segment ── 271   272 step   273 step
+
+Parts follow one another without a gap. A part knows for every version inside it which of the files that it brought are
+live there, and which files of parts before it it takes away. So the table at version v is what the parts up to v
+brought, less what later ones of them take away: one structure answers for every version, and nothing in it ever
+changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tablelog.log.commits import head_of
+from tablelog.log.facts import Totals, facts_table, totals_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tablelog.format.actions import AddFile, RemoveFile
+    from tablelog.format.commits import CommitRecord
+    from tablelog.log.blocks import Block
+    from tablelog.log.commits import Head
+    from tablelog.parquet.sealed import Sealed
+
+REMOVE_SCHEMA: Final = pa.schema({"path": pa.string(), "removed": pa.int64()})
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An action that is not about a file."""
+
+    version: int
+    action: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A block of files, of which some may not be live at a version."""
+
+    block: Block
+    begins: bool = False
+    """Whether some may be added later."""
+    ends: bool = False
+    """Whether some may be removed by then."""
+
+    def mask_at(self, version: int) -> pa.Array[Any] | None:
+        """Which of its rows are live there, as far as their part knows; None for all."""
+        mask = pc.less_equal(self.block.columns(("added",))["added"], version) if self.begins else None
+        if not self.ends:
+            return mask
+        alive = pc.greater(self.block.columns(("removed",))["removed"], version)
+        return alive if mask is None else pc.and_(mask, alive)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One commit."""
+
+    record: CommitRecord
+    """Without its file actions."""
+    added: tuple[AddFile, ...] = ()
+    removed: tuple[RemoveFile, ...] = ()
+    changes: tuple[Change, ...] = ()
+    blocks: tuple[Block, ...] = ()
+    """Files that it added and keeps in an object of their own."""
+    removed_blocks: tuple[Block, ...] = ()
+    """Files that it removed and keeps there."""
+
+    @property
+    def first(self) -> int:
+        """The version."""
+        return self.record.version
+
+    @property
+    def last(self) -> int:
+        """The version."""
+        return self.record.version
+
+    @property
+    def head(self) -> Head:
+        """What a next commit must build on."""
+        return head_of(self.record)
+
+    @property
+    def parent(self) -> str | None:
+        """Checksum of the commit before."""
+        return self.record.parent
+
+    @property
+    def first_timestamp_us(self) -> int:
+        """When it was committed."""
+        return self.record.timestamp_us
+
+    @property
+    def is_held(self) -> bool:
+        """Whether everything about it is in memory."""
+        return not self.blocks and not self.removed_blocks
+
+    @cached_property
+    def files_added(self) -> int:
+        """How many files it added."""
+        return len(self.added) + sum(block.row_count for block in self.blocks)
+
+    @cached_property
+    def files_removed(self) -> int:
+        """How many files it removed."""
+        return len(self.removed) + sum(block.row_count for block in self.removed_blocks)
+
+    @cached_property
+    def bytes_added(self) -> int:
+        """Bytes of the files that it added."""
+        return sum(file.size_bytes for file in self.added) + sum(_total(block, "size") or 0 for block in self.blocks)
+
+    @cached_property
+    def totals(self) -> Totals:
+        """What it adds to the table, less what it removes."""
+        rows_removed = _sum_known(file.row_count for file in self.removed)
+        bytes_removed = _sum_known(file.size_bytes for file in self.removed)
+        for block in self.removed_blocks:
+            rows, size = _total(block, "rows"), _total(block, "size")
+            rows_removed = None if rows is None or rows_removed is None else rows_removed + rows
+            bytes_removed = None if size is None or bytes_removed is None else bytes_removed + size
+        rows_added = sum(file.row_count for file in self.added) + sum(_total(each, "rows") or 0 for each in self.blocks)
+        return Totals(
+            self.files_added - self.files_removed,
+            None if rows_removed is None else rows_added - rows_removed,
+            None if bytes_removed is None else self.bytes_added - bytes_removed,
+        )
+
+    def totals_at(self, version: int) -> Totals:  # noqa: ARG002 - it is one version
+        """See `Segment.totals_at`."""
+        return self.totals
+
+    def rows_at(self, version: int) -> Iterator[Rows]:  # noqa: ARG002
+        """See `Segment.rows_at`."""
+        return (Rows(block) for block in self.blocks)
+
+    def removed_at(self, version: int) -> Iterator[pa.Array[Any]]:  # noqa: ARG002
+        """See `Segment.removed_at`."""
+        if self.removed:
+            yield pa.array([file.path for file in self.removed], pa.string())
+        for block in self.removed_blocks:
+            yield block.columns(("path",))["path"]
+
+    def facts(self, names: tuple[str, ...]) -> pa.Table:
+        """See `Segment.facts`."""
+        return facts_table([self]).select(list(names))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """Many commits, merged; see `log.merging` for how, and `log.segments` for its bytes."""
+
+    first: int
+    last: int
+    parent: str | None
+    """Checksum of the commit before the first."""
+    head: Head
+    """What a commit after the last must build on."""
+    first_timestamp_us: int
+    """When the first commit was made, or the first whose facts are kept."""
+    totals: Totals
+    is_base: bool = False
+    changes: tuple[Change, ...] = ()
+    """In the order of the log."""
+    live: tuple[Block, ...] = ()
+    """Files added here that are live after the last commit."""
+    dead: tuple[Block, ...] = ()
+    """Files added and removed here."""
+    removals: tuple[Block, ...] = ()
+    """Files removed here that were added before."""
+    facts_blocks: tuple[Block, ...] = ()
+    sealed: Sealed | None = field(default=None, repr=False)
+    """The object that it was read from."""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether everything about it is in memory."""
+        return self.sealed is None
+
+    @property
+    def added(self) -> tuple[AddFile, ...]:
+        """Files that are values: none."""
+        return ()
+
+    def totals_at(self, version: int) -> Totals:
+        """What its commits up to a version add to the table, less what they remove."""
+        if version >= self.last:
+            return self.totals
+        total = Totals()
+        for block in self.facts_blocks:
+            total += totals_until(block.columns(("added", "file_change", "row_change", "byte_change")), version)
+        return total
+
+    def rows_at(self, version: int) -> Iterator[Rows]:
+        """Files that it brought and had not removed at a version, block by block."""
+        inside = version < self.last
+        yield from (Rows(block, begins=inside) for block in self.live)
+        yield from (Rows(block, begins=True, ends=True) for block in self.dead if inside)
+
+    def removed_at(self, version: int) -> Iterator[pa.Array[Any]]:
+        """Paths of files of earlier parts that it had removed at a version."""
+        for block in self.removals:
+            columns = block.columns(("path", "removed"))
+            whole = version >= self.last
+            yield columns["path"] if whole else columns["path"].filter(pc.less_equal(columns["removed"], version))
+
+    def facts(self, names: tuple[str, ...]) -> pa.Table:
+        """Facts about its commits, oldest first; see `log.facts`."""
+        return pa.concat_tables(pa.table(block.columns(names)) for block in self.facts_blocks)
+
+
+Part = Step | Segment
+
+
+def _total(block: Block, column: str) -> int | None:
+    """Sum of a column; None if a value is missing."""
+    values = block.columns((column,))[column]
+    return None if values.null_count else pc.sum(values).as_py() or 0  # type: ignore[no-any-return]
+
+
+def _sum_known(counts: Iterator[int | None]) -> int | None:
+    """The sum; None if one is missing."""
+    total = 0
+    for each in counts:
+        if each is None:
+            return None
+        total += each
+    return total

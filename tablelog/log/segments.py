@@ -1,0 +1,214 @@
+"""Segments as objects: one row per file, removal, commit and other action, in one sealed Parquet file.
+
+    rows    live files … │ dead files … │ removals │ commits … │ changes
+    kind    file           file           remove     commit      change
+
+Each row has the half-open interval [added, removed) of versions for which it holds, `removed` null where it still does
+at the segment's end. The footer's property `tablelog.segment` says what the segment covers and what each row group holds,
+so a reader opens the object with its end alone and reads the rest, or not, column by column.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+
+from tablelog.errors import CorruptionError, InvalidError
+from tablelog.format.hint import Extent
+from tablelog.format.values import count, member
+from tablelog.log.blocks import GroupBlock
+from tablelog.log.commits import Head
+from tablelog.log.facts import FACTS_SCHEMA, Totals
+from tablelog.log.file_rows import FILE_SCHEMA
+from tablelog.log.merging import action_text, change_lasts, file_rows, setting_of
+from tablelog.log.parts import REMOVE_SCHEMA, Change, Segment
+from tablelog.parquet.sealed import Sealed, encode_sealed, open_sealed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tablelog.log.blocks import Block
+    from tablelog.store.base import ObjectStore
+
+FORMAT_VERSION: Final = 1
+GROUP_ROWS: Final = 32_768
+"""Rows of a row group at most: what is read for one file that a query needs."""
+_TOGETHER_ROWS: Final = 8192
+"""A segment with no more rows is one row group: there is nothing to leave out, and each has a price."""
+_PROPERTY: Final = "tablelog.segment"
+_KIND: Final = pa.field("kind", pa.string())
+_ACTION: Final = pa.field("action", pa.string())
+_LIVE, _DEAD, _REMOVE, _COMMIT, _CHANGE = "live", "dead", "remove", "commit", "change"
+_KINDS: Final = {_LIVE: "file", _DEAD: "file", _REMOVE: "remove", _COMMIT: "commit", _CHANGE: "change"}
+
+
+def encode_segment(segment: Segment) -> tuple[bytes, str]:
+    """A segment's bytes, and their digest."""
+    runs = list(_runs(segment))
+    columns = statistics_fields([table for _, table in runs])
+    schema = pa.schema([_KIND, *FILE_SCHEMA, *list(FACTS_SCHEMA)[1:], _ACTION, *columns])
+    together = sum(table.num_rows for _, table in runs) <= _TOGETHER_ROWS
+    groups = [runs] if together else [[run] for run in runs]
+    summary = {
+        "format_version": FORMAT_VERSION,
+        "first": segment.first,
+        "last": segment.last,
+        "base": segment.is_base,
+        "parent": segment.parent,
+        "checksum": segment.head.checksum,
+        "timestamp": segment.head.timestamp_us,
+        "first_timestamp": segment.first_timestamp_us,
+        "files": segment.totals.file_count,
+        "rows": segment.totals.row_count,
+        "bytes": segment.totals.size_bytes,
+        "groups": [[[kind, table.num_rows] for kind, table in group] for group in groups],
+    }
+    rows = (pa.concat_tables([padded(table, _KINDS[kind], schema) for kind, table in group]) for group in groups)
+    bounded = () if together else ("schema", *(column.name for column in columns))
+    return encode_sealed(rows, schema, {_PROPERTY: json.dumps(summary, separators=(",", ":"))}, bounded)
+
+
+def statistics_fields(tables: Sequence[pa.Table]) -> list[pa.Field[Any]]:
+    """Columns of statistics that some table has, those of a field together."""
+    columns = {name: table.column(name).type for table in tables for name in table.column_names if ":" in name}
+    names = sorted(columns, key=lambda name: (int(name.partition(":")[0]), name))
+    return [pa.field(name, columns[name]) for name in names]
+
+
+def _runs(segment: Segment) -> Iterator[tuple[str, pa.Table]]:
+    for kind, blocks in (
+        (_LIVE, segment.live),
+        (_DEAD, segment.dead),
+        (_REMOVE, segment.removals),
+        (_COMMIT, segment.facts_blocks),
+    ):
+        for block in blocks:
+            table = _rows_of(kind, block)
+            for start in range(0, block.row_count, GROUP_ROWS):
+                yield kind, table.slice(start, GROUP_ROWS)
+    if segment.changes:
+        yield _CHANGE, _change_table(segment.changes)
+
+
+def _rows_of(kind: str, block: Block) -> pa.Table:
+    match kind:
+        case "remove":
+            return block.table(REMOVE_SCHEMA.names)
+        case "commit":
+            return block.table(FACTS_SCHEMA.names)
+        case _:
+            return file_rows(block)
+
+
+def _change_table(changes: Sequence[Change]) -> pa.Table:
+    """Actions with the versions for which they hold: until the same setting is set again, files' schemas for ever."""
+    ends: list[int | None] = []
+    set_again: dict[tuple[str, str | None], int] = {}
+    for change in reversed(changes):
+        ends.append(None if change_lasts(change) else set_again.get(setting_of(change)))
+        set_again[setting_of(change)] = change.version
+    return pa.table(
+        {
+            "added": pa.array([change.version for change in changes], pa.int64()),
+            "removed": pa.array(ends[::-1], pa.int64()),
+            "action": pa.array([action_text(change) for change in changes], pa.string()),
+        }
+    )
+
+
+def padded(table: pa.Table, kind: str, schema: pa.Schema) -> pa.Table:
+    """The rows of a group with all columns of its object; those that they lack are null."""
+    there = set(table.column_names)
+    columns = [
+        pa.repeat(pa.scalar(kind), table.num_rows)
+        if field.name == _KIND.name
+        else table.column(field.name)
+        if field.name in there
+        else pa.nulls(table.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def read_segment(store: ObjectStore, key: str, extent: tuple[int, int], known: Extent | None = None) -> Segment:
+    """Open the segment (or base) of versions `extent`, both included. One request; see `open_sealed`.
+
+    Raises:
+        NotFoundError: it is not there.
+        CorruptionError: it is damaged or something else.
+
+    """
+    size = {} if known is None else {"size_bytes": known.size_bytes, "tail_start": known.tail_start}
+    segment = decode_segment(open_sealed(store, key, **size))
+    if (segment.first, segment.last) != extent:
+        raise CorruptionError(f"{store.url}/{key}: it covers versions {segment.first} to {segment.last}")
+    return segment
+
+
+def decode_segment(sealed: Sealed) -> Segment:
+    """The segment in an object.
+
+    Raises:
+        CorruptionError: it is none.
+        InvalidError: a newer tablelog wrote it.
+
+    """
+    try:
+        summary = json.loads(sealed.properties[_PROPERTY])
+        if member(int, summary["format_version"]) > FORMAT_VERSION:
+            raise InvalidError(f"{sealed.name} has format version {summary['format_version']}; upgrade tablelog")
+        blocks: dict[str, list[Block]] = {kind: [] for kind in _KINDS}
+        for number, runs in enumerate(member(list, summary["groups"])):
+            start = 0
+            for kind, row_count in runs:
+                blocks[kind].append(GroupBlock(sealed, number, start, count(row_count)))
+                start += row_count
+            if start != sealed.row_count(number):
+                raise CorruptionError(f"{sealed.name}: row group {number} has {sealed.row_count(number)} rows")
+        return Segment(
+            first=count(summary["first"]),
+            last=count(summary["last"]),
+            parent=None if summary["parent"] is None else member(str, summary["parent"]),
+            head=Head(
+                version=count(summary["last"]),
+                checksum=member(str, summary["checksum"]),
+                timestamp_us=member(int, summary["timestamp"]),
+            ),
+            first_timestamp_us=member(int, summary["first_timestamp"]),
+            totals=Totals(member(int, summary["files"]), _number(summary["rows"]), _number(summary["bytes"])),
+            is_base=member(bool, summary["base"]),
+            changes=tuple(change for block in blocks[_CHANGE] for change in _changes(block)),
+            live=tuple(blocks[_LIVE]),
+            dead=tuple(blocks[_DEAD]),
+            removals=tuple(blocks[_REMOVE]),
+            facts_blocks=tuple(blocks[_COMMIT]),
+            sealed=sealed,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, InvalidError):
+            raise
+        raise CorruptionError(f"{sealed.name}: not a segment of a log: {error!r}") from error
+
+
+def _number(value: Any) -> int | None:
+    return None if value is None else member(int, value)
+
+
+def _changes(block: Block) -> Iterator[Change]:
+    columns = block.columns(("added", "action"))
+    for version, text in zip(columns["added"].to_pylist(), columns["action"].to_pylist(), strict=True):
+        action = member(dict, json.loads(text))
+        if len(action) != 1:
+            raise CorruptionError(f"{block.name}: an action has one member, not {len(action)}")
+        yield Change(version, action)
+
+
+def extent_of(segment: Segment) -> Extent:
+    """Where the part of a segment's object begins that opening it needs."""
+    sealed = segment.sealed
+    assert sealed is not None
+    last_group = sealed.metadata.num_row_groups - 1
+    start = sealed.tail_of(last_group) if segment.changes else sealed.tail_start
+    return Extent(segment.first, segment.last, sealed.size_bytes, start)
