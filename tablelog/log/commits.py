@@ -187,7 +187,10 @@ class CommitLog:
             return None
         if not data:
             raise FoldedError(f"{key} is empty although no base covers it; the object is damaged")
-        return decode_commit(data, key)
+        record = decode_commit(data, key)
+        if record.version != version:
+            raise CorruptionError(f"{key}: it says that it is version {record.version}")
+        return record
 
     def name_of(self, version: int) -> str:
         """The key of a commit's object."""
@@ -207,8 +210,7 @@ def check_continues(head: Head | None, record: CommitRecord, name: str) -> None:
 
     """
     version, parent = (head.version + 1, head.checksum) if head else (0, None)
-    if record.version != version:
-        raise CorruptionError(f"{name}: it says that it is version {record.version}")
+    assert record.version == version
     if record.parent != parent:
         raise CorruptionError(f"{name}: its parent is {record.parent}, but version {version - 1} is {parent}")
     if head and record.timestamp_us <= head.timestamp_us:

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 from tablelog import env
-from tablelog.errors import ConflictError, NotFoundError, TablelogError
+from tablelog.errors import ConflictError, NotFoundError, StoreError, TablelogError
 from tablelog.format.commits import CommitRecord
 from tablelog.format.hint import Hint
 from tablelog.log.commits import CommitLog, Committed, FoldedError
@@ -186,10 +186,12 @@ class FollowedLog(Generic[State]):
 
     @contextmanager
     def _warned(self, version: int) -> Iterator[None]:
-        """Errors inside are no errors of the commit: it stands."""
+        """Errors inside are no errors of the commit: it stands. A lost answer is none at all: nobody waits for it."""
         try:
             yield
         except TablelogError as error:
+            if isinstance(error, StoreError) and error.maybe_applied:
+                return
             message = f"{self._place}: version {version} is committed, but opening the log will be slower: {error}"
             warnings.warn(message, UnmergedWarning, stacklevel=2)
 

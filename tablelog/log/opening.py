@@ -124,7 +124,7 @@ class LogReader:
         young, listed = together(lambda look: look(), looks, side_by_side=self._is_far)
         if listed is None:
             if young is None:
-                self._commits.read_from(0, 1)  # says what is wrong with it
+                young = self._commits.read_from(0, FAN_OUT_DEFAULT)  # says which is empty
             return [*young, *self._catch_up(head_of(young[-1]))] if len(young) == FAN_OUT_DEFAULT else young
         try:
             return self._open_at(listed, young or [])

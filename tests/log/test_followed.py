@@ -9,9 +9,12 @@ import pytest
 
 from tablelog import env
 from tablelog.errors import ConflictError, NotFoundError
+from tablelog.format.actions import ActionReader
 from tablelog.log import followed
-from tablelog.log.commits import Draft, Head, head_of
+from tablelog.log.commits import Draft
 from tablelog.log.followed import FollowedLog
+from tablelog.log.lineage import Lineage
+from tablelog.log.parts import Change, Segment, Step
 from tablelog.store.memory import MemoryStore
 from tablelog.store.metrics import MeteredStore
 from tablelog.testing import Fault, FaultyStore
@@ -24,13 +27,27 @@ if TYPE_CHECKING:
 class Numbers:
     """The simplest history: every commit adds one number."""
 
+    fan_out = 16
+
     def __init__(self) -> None:
-        self.head: Head | None = None
+        self.restart()
+
+    def restart(self) -> None:
+        self.lineage = Lineage()
         self.numbers: list[int] = []
 
     def apply(self, record: CommitRecord) -> None:
-        self.numbers += [action["add"] for action in record.actions]
-        self.head = head_of(record)
+        changes = tuple(Change(record.version, action) for action in record.actions)
+        self.numbers += [change.action["add_number"] for change in changes]
+        self.lineage.append(Step(record=record, changes=changes))
+        self.lineage.fold(record.version, self.fan_out, ActionReader())
+
+    def load(self, segment: Segment) -> None:
+        self.numbers += [change.action["add_number"] for change in segment.changes]
+        self.lineage.append(segment)
+
+    def merged(self, version: int) -> Segment | None:
+        return self.lineage.merged(version, self.fan_out, ActionReader())
 
     def state(self) -> tuple[int, ...]:
         return tuple(self.numbers)
@@ -41,7 +58,7 @@ def follow(store: ObjectStore) -> FollowedLog[tuple[int, ...]]:
 
 
 def add(number: int) -> Draft:
-    return Draft(operation="add", actions=({"add": number},))
+    return Draft(operation="add", actions=({"add_number": number},))
 
 
 class Sleepless(env.Env):
@@ -91,7 +108,7 @@ def test_a_plan_that_refuses_leaves_nothing_behind() -> None:
 
     with pytest.raises(ConflictError):
         log.commit(plan)
-    assert len(list(store.list())) == 1
+    assert [info.key for info in store.list("_log/0")] == [f"_log/{0:020}.json"]
 
 
 def test_retries_are_bounded_and_the_error_says_what_to_do() -> None:
