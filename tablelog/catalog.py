@@ -22,7 +22,7 @@ from tablelog.format.schema import check_name
 from tablelog.format.values import count, member
 from tablelog.log.commits import Draft
 from tablelog.log.followed import FollowedLog
-from tablelog.log.lineage import Lineage
+from tablelog.log.lineage import Lineage, Merging
 from tablelog.log.parts import Change, Step
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _KINDS: Final = frozenset(
     ("lake", "create_namespace", "drop_namespace", "create_table", "drop_table", "rename_table", "undrop_table")
 )
 _PARTS_MAX: Final = 2
-_NO_FILES: Final = ActionReader()
+_MERGING: Final = Merging(FAN_OUT_DEFAULT, ActionReader())
 _NAMESPACES_OF_DUCKDB: Final = frozenset(("main", "memory", "temp", "system", "information_schema", "pg_catalog"))
 
 
@@ -91,8 +91,6 @@ class CatalogState:
 class _CatalogHistory:
     """The catalog's commits, applied in order."""
 
-    fan_out: Final = FAN_OUT_DEFAULT
-
     def __init__(self) -> None:
         self.restart()
 
@@ -105,14 +103,13 @@ class _CatalogHistory:
         changes = tuple(Change(record.version, action) for action in record.actions)
         self._change_names(changes)
         self.lineage.append(Step(record=record, changes=changes))
-        self.lineage.fold(record.version, self.fan_out, _NO_FILES)
 
     def load(self, segment: Segment) -> None:
         self._change_names(segment.changes)
         self.lineage.append(segment)
 
-    def merged(self, version: int) -> Segment | None:
-        return self.lineage.merged(version, self.fan_out, _NO_FILES)
+    def merging(self, _: int) -> Merging:
+        return _MERGING
 
     def _change_names(self, changes: tuple[Change, ...]) -> None:
         for change in changes:

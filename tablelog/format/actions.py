@@ -262,13 +262,7 @@ class ActionReader:
     def _read(self, kind: str, body: Any) -> Action:
         match kind:
             case "table":
-                identity = TableIdentity(id=member(str, body["id"]), format_version=count(body["format_version"]))
-                if identity.format_version > FORMAT_VERSION:
-                    raise InvalidError(
-                        f"the table has format version {identity.format_version}, this tablelog reads up to "
-                        f"{FORMAT_VERSION}; upgrade tablelog"
-                    )
-                return identity
+                return _read_identity(body)
             case "schema":
                 schema = decode_schema(body)
                 self._types[schema.id] = dict(_leaf_types(schema.fields))
@@ -305,12 +299,7 @@ class ActionReader:
                     digest=member(str, body["digest"]),
                 )
             case "horizon":
-                base = member(dict, body.get("base", {}))
-                return SetHorizon(
-                    version=count(body["version"]),
-                    base_last=count(base["last"]) if base else None,
-                    base_digest=member(str, base["digest"]) if base else None,
-                )
+                return _read_horizon(body)
             case _:
                 raise AssertionError(kind)
 
@@ -359,6 +348,25 @@ _KINDS: Final = frozenset(
         "horizon",
     )
 )
+
+
+def _read_identity(body: Mapping[str, Any]) -> TableIdentity:
+    identity = TableIdentity(id=member(str, body["id"]), format_version=count(body["format_version"]))
+    if identity.format_version > FORMAT_VERSION:
+        raise InvalidError(
+            f"the table has format version {identity.format_version}, this tablelog reads up to {FORMAT_VERSION}; "
+            f"upgrade tablelog"
+        )
+    return identity
+
+
+def _read_horizon(body: Mapping[str, Any]) -> SetHorizon:
+    base = member(dict, body.get("base", {}))
+    return SetHorizon(
+        version=count(body["version"]),
+        base_last=count(base["last"]) if base else None,
+        base_digest=member(str, base["digest"]) if base else None,
+    )
 
 
 def _text(value: Any) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import pyarrow as pa
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tablelog.format.types import DataType, Scalar
     from tablelog.parquet.sealed import Sealed
 
+Column: TypeAlias = Any
+"""A `pyarrow.Array`, whose stubs know too little of computing with it."""
 CACHE_BYTES: Final = 128 * 1024 * 1024
 """What columns read from objects may weigh in memory."""
 
@@ -39,10 +41,10 @@ class Block(Protocol):
     def column_names(self) -> Sequence[str]:
         """Columns that have any value in it, perhaps."""
 
-    def column(self, name: str) -> pa.Array[Any] | None:
+    def column(self, name: str) -> Column | None:
         """Values of a column; None if it has none at all."""
 
-    def columns(self, names: Sequence[str]) -> dict[str, pa.Array[Any]]:
+    def columns(self, names: Sequence[str]) -> dict[str, Column]:
         """Values of columns that must be there, read together."""
 
     def bounds(self, name: str, type_: DataType) -> tuple[Scalar, Scalar] | None:
@@ -66,18 +68,18 @@ class HeldBlock:
         """All columns."""
         return self._table.column_names
 
-    def column(self, name: str) -> pa.Array[Any] | None:
+    def column(self, name: str) -> Column | None:
         """See `Block`."""
         if name not in self._table.column_names:
             return None
         chunked = self._table.column(name)
         return chunked.chunk(0) if chunked.num_chunks else pa.array([], chunked.type)
 
-    def columns(self, names: Sequence[str]) -> dict[str, pa.Array[Any]]:
+    def columns(self, names: Sequence[str]) -> dict[str, Column]:
         """See `Block`."""
         found = {name: self.column(name) for name in names}
         assert all(column is not None for column in found.values())
-        return found  # type: ignore[return-value]  # just asserted
+        return found
 
     def bounds(self, name: str, type_: DataType) -> tuple[Scalar, Scalar] | None:  # noqa: ARG002 - nobody has looked
         """See `Block`."""
@@ -105,11 +107,11 @@ class GroupBlock:
         """All columns of the object."""
         return self.sealed.columns
 
-    def column(self, name: str) -> pa.Array[Any] | None:
+    def column(self, name: str) -> Column | None:
         """See `Block`."""
         return self.columns((name,))[name] if name in self.sealed else None
 
-    def columns(self, names: Sequence[str]) -> dict[str, pa.Array[Any]]:
+    def columns(self, names: Sequence[str]) -> dict[str, Column]:
         """See `Block`."""
         group = self.sealed, self.group
         found = {name: _CACHE.get((*group, name)) for name in names}
@@ -131,8 +133,8 @@ class GroupBlock:
         table = self.sealed.read(self.group, names)
         return table if self._is_whole else table.slice(self._start, self.row_count)
 
-    def _part(self, column: Any) -> pa.Array[Any]:
-        return column if self._is_whole else column.slice(self._start, self.row_count)  # type: ignore[no-any-return]
+    def _part(self, column: Any) -> Column:
+        return column if self._is_whole else column.slice(self._start, self.row_count)
 
 
 class _Cache:
@@ -140,17 +142,17 @@ class _Cache:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._columns: OrderedDict[tuple[Sealed, int, str], pa.Array[Any]] = OrderedDict()
+        self._columns: OrderedDict[tuple[Sealed, int, str], Column] = OrderedDict()
         self._weight_bytes = 0
 
-    def get(self, place: tuple[Sealed, int, str]) -> pa.Array[Any] | None:
+    def get(self, place: tuple[Sealed, int, str]) -> Column | None:
         with self._lock:
             if place not in self._columns:
                 return None
             self._columns.move_to_end(place)
             return self._columns[place]
 
-    def put(self, place: tuple[Sealed, int, str], column: pa.Array[Any]) -> None:
+    def put(self, place: tuple[Sealed, int, str], column: Column) -> None:
         with self._lock:
             if place not in self._columns:
                 self._columns[place] = column

@@ -20,28 +20,29 @@ import pyarrow.compute as pc
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from tablelog.log.blocks import Column
     from tablelog.log.parts import Step
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _COUNT_MAX: Final = (1 << 63) - 1
 
-FACTS_SCHEMA: Final = pa.schema(
-    {
-        "added": pa.int64(),
-        "id": pa.string(),
-        "checksum": pa.string(),
-        "timestamp": pa.timestamp("us", "UTC"),
-        "operation": pa.string(),
-        "info": pa.string(),
-        "rows_added": pa.int64(),
-        "rows_deleted": pa.int64(),
-        "files_added": pa.int64(),
-        "files_removed": pa.int64(),
-        "bytes_added": pa.int64(),
-        "file_change": pa.int64(),
-        "row_change": pa.int64(),
-        "byte_change": pa.int64(),
-    }
+FACTS_SCHEMA: Final[pa.Schema] = pa.schema(
+    [
+        pa.field("added", pa.int64()),
+        pa.field("id", pa.string()),
+        pa.field("checksum", pa.string()),
+        pa.field("timestamp", pa.timestamp("us", "UTC")),
+        pa.field("operation", pa.string()),
+        pa.field("info", pa.string()),
+        pa.field("rows_added", pa.int64()),
+        pa.field("rows_deleted", pa.int64()),
+        pa.field("files_added", pa.int64()),
+        pa.field("files_removed", pa.int64()),
+        pa.field("bytes_added", pa.int64()),
+        pa.field("file_change", pa.int64()),
+        pa.field("row_change", pa.int64()),
+        pa.field("byte_change", pa.int64()),
+    ]
 )
 
 
@@ -159,9 +160,9 @@ def commits_of(facts: pa.Table) -> Iterator[Commit]:
         )
 
 
-def totals_until(facts: Mapping[str, pa.Array[Any]], version: int) -> Totals:
+def totals_until(facts: Mapping[str, Column], version: int) -> Totals:
     """What the commits up to a version add up to; `facts` has their versions and changes."""
-    until = pc.less_equal(facts["added"], version)
+    until = pc.less_equal(facts["added"], pa.scalar(version))
     changes = [facts[name].filter(until) for name in ("file_change", "row_change", "byte_change")]
     files, rows, size = (None if change.null_count else pc.sum(change).as_py() or 0 for change in changes)
     return Totals(files or 0, rows, size)

@@ -31,21 +31,21 @@ if TYPE_CHECKING:
 
     from tablelog.format.actions import ActionReader
     from tablelog.format.types import DataType, Scalar
-    from tablelog.log.blocks import Block
+    from tablelog.log.blocks import Block, Column
 
-FILE_SCHEMA: Final = pa.schema(
-    {
-        "added": pa.int64(),
-        "removed": pa.int64(),
-        "position": pa.int64(),
-        "path": pa.string(),
-        "size": pa.int64(),
-        "rows": pa.int64(),
-        "schema": pa.int64(),
-        "partitioning": pa.int64(),
-        "partition": pa.string(),
-        "crc32": pa.int64(),
-    }
+FILE_SCHEMA: Final[pa.Schema] = pa.schema(
+    [
+        pa.field("added", pa.int64()),
+        pa.field("removed", pa.int64()),
+        pa.field("position", pa.int64()),
+        pa.field("path", pa.string()),
+        pa.field("size", pa.int64()),
+        pa.field("rows", pa.int64()),
+        pa.field("schema", pa.int64()),
+        pa.field("partitioning", pa.int64()),
+        pa.field("partition", pa.string()),
+        pa.field("crc32", pa.int64()),
+    ]
 )
 _MEMBERS: Final = ("path", "size", "rows", "schema", "partitioning", "partition", "crc32")
 
@@ -103,7 +103,7 @@ def file_table(
         else None
         for file in files
     ]
-    columns: dict[str, pa.Array[Any]] = {
+    columns: dict[str, Column] = {
         "added": pa.array(added, pa.int64()),
         "removed": pa.nulls(count, pa.int64()),
         "position": pa.array(positions, pa.int64()),
@@ -118,7 +118,7 @@ def file_table(
     return pa.table(columns | _statistics_columns(files, reader))
 
 
-def _statistics_columns(files: Sequence[AddFile], reader: ActionReader) -> dict[str, pa.Array[Any]]:
+def _statistics_columns(files: Sequence[AddFile], reader: ActionReader) -> dict[str, Column]:
     bounds: dict[tuple[int, DataType], tuple[list[Scalar | None], list[Scalar | None]]] = {}
     nulls: dict[int, list[int | None]] = {}
     nans: dict[int, list[int | None]] = {}
@@ -134,7 +134,7 @@ def _statistics_columns(files: Sequence[AddFile], reader: ActionReader) -> dict[
             nulls.setdefault(field_id, [None] * count)[place] = known.null_count
             if is_float(type_):
                 nans.setdefault(field_id, [None] * count)[place] = known.nan_count
-    columns: dict[str, pa.Array[Any]] = {}
+    columns: dict[str, Column] = {}
     for field_id, type_ in sorted(bounds, key=lambda place: (place[0], str(place[1]))):
         lows, highs = bounds[field_id, type_]
         columns[min_column(field_id, type_)] = _bounds(lows, type_)
@@ -143,7 +143,7 @@ def _statistics_columns(files: Sequence[AddFile], reader: ActionReader) -> dict[
     return columns | {nans_column(field_id): pa.array(nans[field_id], pa.int64()) for field_id in sorted(nans)}
 
 
-def _bounds(values: list[Scalar | None], type_: DataType) -> pa.Array[Any]:
+def _bounds(values: list[Scalar | None], type_: DataType) -> Column:
     """Bounds as a column of their type; those that do not fit are left out."""
     target = bound_type(type_)
     try:
@@ -152,11 +152,11 @@ def _bounds(values: list[Scalar | None], type_: DataType) -> pa.Array[Any]:
         return pa.concat_arrays([_bound(value, type_, target) for value in values])
 
 
-def _bound(value: Scalar | None, type_: DataType, target: pa.DataType) -> pa.Array[Any]:
+def _bound(value: Scalar | None, type_: DataType, target: pa.DataType) -> Column:
     try:
         return pa.array([value], plain_type(type_)).cast(target)
     except (pa.ArrowException, OverflowError, ValueError):
-        return pa.nulls(1, target)
+        return pa.array([None], target)
 
 
 def file_actions(
@@ -212,7 +212,7 @@ class _PartitionDecoder:
 
 
 def _known_together(
-    block: Block, rows: pa.Array[Any], schema_ids: list[int], reader: ActionReader, field_ids: Sequence[int]
+    block: Block, rows: Column, schema_ids: list[int], reader: ActionReader, field_ids: Sequence[int]
 ) -> list[dict[int, FieldStatistics]]:
     """What rows say about some fields, field by field."""
     known: list[dict[int, FieldStatistics]] = [{} for _ in schema_ids]
@@ -231,13 +231,14 @@ def _known_together(
     return known
 
 
-def _taken(block: Block, name: str, rows: pa.Array[Any], type_: DataType | None = None) -> list[Any]:
+def _taken(block: Block, name: str, rows: Column, type_: DataType | None = None) -> list[Any]:
     array = block.column(name)
     if array is None:
         return [None] * len(rows)
     taken = array.take(rows)
     plain = taken if type_ is None or isinstance(type_, Decimal) else taken.cast(plain_type(type_))
-    return plain.to_pylist()
+    values: list[Any] = plain.to_pylist()
+    return values
 
 
 def _field_statistics(type_: DataType, low: Any, high: Any, nulls: int | None, nans: int | None) -> FieldStatistics:

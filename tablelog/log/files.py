@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from tablelog.format.actions import ActionReader
-    from tablelog.log.blocks import Block
+    from tablelog.log.blocks import Block, Column
     from tablelog.log.parts import Part, Rows
     from tablelog.parquet.sealed import Sealed
 
@@ -47,7 +47,7 @@ class Narrowing(Protocol):
     def columns(self, block: Block) -> Sequence[str]:
         """What of a block has to be read to say which are."""
 
-    def mask(self, block: Block) -> pa.Array[Any] | None:
+    def mask(self, block: Block) -> Column | None:
         """Which files of a block may be wanted; None for all."""
 
 
@@ -56,9 +56,9 @@ class _Run:
     """Files in blocks: places counted over all of the blocks, in the order of the files."""
 
     blocks: tuple[Block, ...]
-    places: pa.Array[Any]
+    places: Column
 
-    def column(self, name: str) -> pa.ChunkedArray[Any]:
+    def column(self, name: str) -> Column:
         every = pa.chunked_array([block.columns((name,))[name] for block in self.blocks])
         return every.take(self.places)
 
@@ -191,15 +191,16 @@ def _fetch(every: Iterable[Rows], narrowing: Narrowing | None) -> None:
 
 def _run(every: Sequence[Rows], version: int, narrowing: Narrowing | None, gone: frozenset[str]) -> _Run | None:
     """The files of a part's blocks, in the order in which they were added."""
-    found: list[tuple[Block, pa.Array[Any]]] = []
+    found: list[tuple[Block, Column]] = []
     for rows in every:
         block = rows.block
         masks = [rows.mask_at(version), None if narrowing is None else narrowing.mask(block)]
-        mask: pa.Array[Any] | None = None
+        mask: Column | None = None
         for each in masks:
             mask = each if mask is None else mask if each is None else pc.and_(mask, each)
-        places = pc.indices_nonzero(pa.repeat(pa.scalar(True), block.row_count) if mask is None else mask)
-        places = _without(block, places.cast(pa.int64()), gone) if gone and len(places) else places.cast(pa.int64())
+        chosen = pa.repeat(pa.scalar(True), block.row_count) if mask is None else mask
+        places: Column = pc.indices_nonzero(chosen).cast(pa.int64())
+        places = _without(block, places, gone) if gone and len(places) else places
         if len(places):
             found.append((block, places))
     if not found:
@@ -214,7 +215,7 @@ def _run(every: Sequence[Rows], version: int, narrowing: Narrowing | None, gone:
     return _Run(run.blocks, every_place.take(order))
 
 
-def _without(block: Block, places: pa.Array[Any], gone: frozenset[str]) -> pa.Array[Any]:
+def _without(block: Block, places: Column, gone: frozenset[str]) -> Column:
     """The places of files whose paths are not gone."""
     paths = block.columns(("path",))["path"].take(places)
     if len(paths) <= _FEW:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tablelog.log.commits import Draft
-    from tablelog.log.lineage import Lineage
+    from tablelog.log.lineage import Lineage, Merging
     from tablelog.log.parts import Segment
     from tablelog.store.base import ObjectStore
 
@@ -58,10 +58,6 @@ class History(Protocol[State_co]):
     def lineage(self) -> Lineage:
         """The parts taken in so far."""
 
-    @property
-    def fan_out(self) -> int:
-        """How many parts of the log are merged into one."""
-
     def apply(self, record: CommitRecord) -> None:
         """Take the next commit in."""
 
@@ -71,8 +67,8 @@ class History(Protocol[State_co]):
     def restart(self) -> None:
         """Begin before version 0."""
 
-    def merged(self, version: int) -> Segment | None:
-        """The largest segment that ends with a version, made of what history has; None if none ends there."""
+    def merging(self, version: int) -> Merging:
+        """How segments are made that end with a version that was taken in."""
 
     def state(self) -> State_co:
         """What the commits so far add up to: an immutable value."""
@@ -109,9 +105,16 @@ class FollowedLog(Generic[State]):
             for part in parts:
                 if isinstance(part, CommitRecord):
                     self._history.apply(part)
+                    self._history.lineage.fold(part.version, self._history.merging(part.version), only_held=True)
                 else:
                     self._history.load(part)
             return self._state()
+
+    def reopen(self) -> State:
+        """The newest state, read anew from the first object to the last."""
+        with self._lock:
+            self._history.restart()
+            return self.refresh()
 
     def known(self) -> State:
         """The newest state that was already read; reads the log only if it never was."""
@@ -156,7 +159,7 @@ class FollowedLog(Generic[State]):
         if not isinstance(outcome, Committed):
             return None
         with self._warned(0):
-            self._tell()
+            self.tell()
         return outcome.record
 
     def _take(self, record: CommitRecord) -> None:
@@ -170,19 +173,19 @@ class FollowedLog(Generic[State]):
             assert self._history.lineage.head is None or self._history.lineage.head.version >= record.version
 
     def _merge(self, version: int) -> None:
-        """Write the segment that ends with a version, if one does, and a hint. Two puts then."""
-        if (version + 1) % self._history.fan_out:
+        """Write the segments that end with a version, and a hint; one put each, if there are any."""
+        merging = self._history.merging(version)
+        if (version + 1) % merging.fan_out:
             return
         with self._warned(version):
             with self._lock:
-                segment = self._history.merged(version)
-            if segment is None:
-                return
-            data, _ = put_segment(self._store, self._prefix, segment)
-            if len(data) > WHOLE_BYTES:  # as its object has it, it takes less memory
-                segment = decode_segment(written(data, self._place))
-            self._history.lineage.replace(segment)
-            self._tell()
+                segments = self._history.lineage.fold(version, merging, only_held=False)
+            for segment in segments:
+                data, _ = put_segment(self._store, self._prefix, segment)
+                if segment is segments[-1]:  # if it is large, it takes less memory as its object has it
+                    held = decode_segment(written(data, self._place)) if len(data) > WHOLE_BYTES else segment
+                    self._history.lineage.replace(held)
+            self.tell()
 
     @contextmanager
     def _warned(self, version: int) -> Iterator[None]:
@@ -195,12 +198,13 @@ class FollowedLog(Generic[State]):
             message = f"{self._place}: version {version} is committed, but opening the log will be slower: {error}"
             warnings.warn(message, UnmergedWarning, stacklevel=2)
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
         """Leave a hint for those who open the log. One put."""
-        lineage, fan_out = self._history.lineage, self._history.fan_out
-        version = max(0, lineage.newest - (lineage.newest + 1) % fan_out)
-        extents = lineage.extents()
-        put_hint(self._store, self._prefix, Hint(version=version, fan_out=fan_out, base=lineage.base, extents=extents))
+        lineage = self._history.lineage
+        fan_out = self._history.merging(lineage.newest).fan_out
+        version = max(0, lineage.base or 0, lineage.newest - (lineage.newest + 1) % fan_out)
+        hint = Hint(version=version, fan_out=fan_out, base=lineage.base, extents=lineage.extents())
+        put_hint(self._store, self._prefix, hint)
 
     def _state(self) -> State:
         if self._history.lineage.head is None:

@@ -2,13 +2,14 @@
 
     16 steps ──> segment of 16      16 of those ──> segment of 256      …
 
-When a version is taken in that ends ranges, the largest of them whose parts are all in memory is merged. So a process
+When a version is taken in that ends ranges, those whose parts are all in memory are merged. So a process
 that follows a log holds at most the digits of its length, as one that has just opened it does.
 """
 
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tablelog.log.merging import merge
@@ -17,12 +18,22 @@ from tablelog.log.segments import extent_of
 from tablelog.parquet.sealed import WHOLE_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from tablelog.format.actions import ActionReader
     from tablelog.format.hint import Extent
     from tablelog.log.commits import Head
     from tablelog.log.parts import Part
+
+
+@dataclass(frozen=True, slots=True)
+class Merging:
+    """How a log is merged."""
+
+    fan_out: int
+    """How many parts become one."""
+    reader: ActionReader
+    """What has read the schemas that files name."""
+    order: tuple[str, ...] = ()
+    """Columns by which live files are sorted before their age."""
 
 
 class Lineage:
@@ -67,38 +78,26 @@ class Lineage:
             after = (part for part in self.parts if part.first > segment.last)
             self.parts = (*before, segment, *after)
 
-    def merged(self, version: int, fan_out: int, reader: ActionReader, order: Sequence[str] = ()) -> Segment | None:
-        """The largest segment that ends with a version; None if none does, or if the base stands in for its beginning.
+    def fold(self, version: int, merging: Merging, *, only_held: bool) -> list[Segment]:
+        """Merge the ranges that end with a version; the segments of them, each larger than the one before.
 
-        What is not in memory is read.
+        With `only_held` as far as they are in memory, else what is not is read. No range reaches into the base, which
+        stands for its first commits without having all of them.
         """
-        size = _largest(version, fan_out)
-        parts = self._ending(version, size)
-        if size == 1 or not parts:
-            return None
-        if len(parts) == 1 and isinstance(parts[0], Segment):
-            return parts[0]
-        return merge(parts, reader, order)
-
-    def fold(self, version: int, fan_out: int, reader: ActionReader, order: Sequence[str] = ()) -> None:
-        """Merge the largest range that ends with a version and is in memory."""
-        size = _largest(version, fan_out)
-        while size > 1:
-            parts = self._ending(version, size)
-            if parts and all(part.is_held for part in parts):
-                self.replace(merge(parts, reader, order))
-                return
-            size //= fan_out
-
-    def _ending(self, version: int, size: int) -> list[Part]:
-        """The parts that make up a range; none if they do not begin where it does."""
-        parts = [part for part in self.parts if version - size < part.last <= version]
-        return parts if parts and parts[0].first == version + 1 - size else []
-
-
-def _largest(version: int, fan_out: int) -> int:
-    """How many commits the largest range has that ends with a version."""
-    size = 1
-    while (version + 1) % (size * fan_out) == 0:
-        size *= fan_out
-    return size
+        segments: list[Segment] = []
+        size = merging.fan_out
+        while (version + 1) % size == 0:
+            first = version + 1 - size
+            parts = [part for part in self.parts if first <= part.last <= version]
+            if not parts or any(isinstance(part, Segment) and part.is_base for part in parts):
+                break
+            whole = parts[0]
+            if len(parts) == 1 and isinstance(whole, Segment) and whole.first <= first:
+                segments += [whole] if whole.first == first else []  # somebody else was faster
+            elif whole.first != first or (only_held and not all(part.is_held for part in parts)):
+                break
+            else:
+                segments.append(merge(parts, merging.reader, merging.order))
+                self.replace(segments[-1])
+            size *= merging.fan_out
+        return segments

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
@@ -21,6 +22,7 @@ import pyarrow.compute as pc
 
 from tablelog.errors import CorruptionError
 from tablelog.log.blocks import HeldBlock
+from tablelog.log.commits import Head
 from tablelog.log.facts import FACTS_SCHEMA, Totals, facts_table
 from tablelog.log.file_rows import FILE_SCHEMA, file_table
 from tablelog.log.parts import REMOVE_SCHEMA, Change, Segment, Step
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from tablelog.format.actions import ActionReader
-    from tablelog.log.blocks import Block
+    from tablelog.log.blocks import Block, Column
     from tablelog.log.parts import Part
 
 _SETTINGS: Final = frozenset(("sort_order", "key", "property", "check", "horizon"))
@@ -65,14 +67,46 @@ def merge(parts: Sequence[Part], reader: ActionReader, order: Sequence[str] = ()
     )
 
 
-def fold(segment: Segment, horizon: int, kept: Sequence[int] = ()) -> Segment:
-    """A base of a segment from version 0 that ends before the horizon.
+def cut(segment: Segment, last: int) -> Segment:
+    """What the segment of its first commits up to `last` would be."""
+    if segment.last == last:
+        return segment
+    until = pa.scalar(last)
+    files = _concatenated((file_rows(block) for block in (*segment.live, *segment.dead)), FILE_SCHEMA)
+    files = files.filter(pc.less_equal(files.column("added"), until))
+    removed = files.column("removed").combine_chunks()
+    later = pc.greater(removed, until).fill_null(False)
+    ends = pc.if_else(later, pa.scalar(None, pa.int64()), removed)
+    files = files.set_column(files.column_names.index("removed"), "removed", ends)
+    removals = _concatenated((block.table(REMOVE_SCHEMA.names) for block in segment.removals), REMOVE_SCHEMA)
+    facts = _concatenated((block.table(FACTS_SCHEMA.names) for block in segment.facts_blocks), FACTS_SCHEMA)
+    facts = facts.filter(pc.less_equal(facts.column("added"), until))
+    newest = facts.slice(facts.num_rows - 1).select(["added", "checksum", "timestamp"])
+    is_live = pc.is_null(files.column("removed"))
+    return replace(
+        segment,
+        last=last,
+        head=Head(
+            version=newest.column("added")[0].as_py(),
+            checksum=newest.column("checksum")[0].as_py(),
+            timestamp_us=newest.column("timestamp").cast(pa.int64())[0].as_py(),
+        ),
+        totals=segment.totals_at(last),
+        changes=tuple(change for change in segment.changes if change.version <= last),
+        live=_blocks(files.filter(is_live)),
+        dead=_blocks(files.filter(pc.invert(is_live))),
+        removals=_blocks(removals.filter(pc.less_equal(removals.column("removed"), until))),
+        facts_blocks=_blocks(facts),
+        sealed=None,
+    )
 
-    Without what only versions before the horizon need that are not among the `kept` ones: files that are dead by the
-    segment's end, facts about commits, and settings that were changed again.
+
+def fold(segment: Segment, kept: Sequence[int] = ()) -> Segment:
+    """The base of a segment from version 0 on: without what only versions inside it need that are not `kept`.
+
+    That is files that are dead by its end, facts about commits, and settings that were changed again.
     """
     assert segment.first == 0
-    assert segment.last < horizon
     needed = pa.array(kept, pa.int64())
     dead = [file_rows(block) for block in segment.dead]
     wanted = [table.filter(_covers_any(table, needed)) for table in dead]
@@ -94,9 +128,9 @@ def fold(segment: Segment, horizon: int, kept: Sequence[int] = ()) -> Segment:
     )
 
 
-def _covers_any(rows: pa.Table, versions: pa.Array[Any]) -> pa.ChunkedArray[Any]:
+def _covers_any(rows: pa.Table, versions: Column) -> Column:
     """Whether each row's interval holds one of some versions."""
-    found = pa.chunked_array([pa.repeat(pa.scalar(False), rows.num_rows)])
+    found: Column = pa.chunked_array([pa.repeat(pa.scalar(False), rows.num_rows)])
     for version in versions.to_pylist():
         begun, alive = pc.less_equal(rows.column("added"), version), pc.greater(rows.column("removed"), version)
         found = pc.or_(found, pc.and_(begun, alive))
@@ -204,7 +238,7 @@ def _closed(files: pa.Table, removals: pa.Table) -> tuple[pa.Table, pa.Table]:
     """
     if not removals.num_rows or not files.num_rows:
         return files, removals
-    paths, versions = (removals.column(name).to_pylist() for name in REMOVE_SCHEMA.names)
+    paths, versions = (_values(removals, name) for name in REMOVE_SCHEMA.names)
     removed_at: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for place, (path, version) in enumerate(zip(paths, versions, strict=True)):
         removed_at[path].append((version, place))
@@ -214,19 +248,23 @@ def _closed(files: pa.Table, removals: pa.Table) -> tuple[pa.Table, pa.Table]:
     suspects = files.select(["added", "path"]).filter(is_open)
     ends: list[int | None] = []
     met: set[int] = set()
-    for added, path in zip(*(suspects.column(name).to_pylist() for name in ("added", "path")), strict=True):
-        version, place = min((entry for entry in removed_at[path] if entry[0] > added), default=(None, None))
-        ends.append(version)
-        if place is not None:
-            met.add(place)
+    for added, path in zip(_values(suspects, "added"), _values(suspects, "path"), strict=True):
+        end = min((entry for entry in removed_at[path] if entry[0] > added), default=None)
+        ends.append(None if end is None else end[0])
+        if end is not None:
+            met.add(end[1])
     closed = pc.replace_with_mask(removed, is_open, pa.array(ends, pa.int64()))
     rest = removals.filter(pa.array([place not in met for place in range(removals.num_rows)], pa.bool_()))
     return files.set_column(files.column_names.index("removed"), "removed", closed), rest
 
 
+def _values(rows: pa.Table, name: str) -> list[Any]:
+    return rows.column(name).to_pylist()
+
+
 def _sorted(files: pa.Table, order: Sequence[str]) -> pa.Table:
     names = [name for name in order if name in files.column_names]
-    keys = [(name, "ascending") for name in (*names, "added", "position")]
+    keys: Any = [(name, "ascending") for name in (*names, "added", "position")]
     return files.take(pc.sort_indices(files, sort_keys=keys)) if files.num_rows > 1 else files
 
 

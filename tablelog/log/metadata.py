@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
 from tablelog.errors import CorruptionError
 from tablelog.format.actions import (
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from tablelog.format.schema import Schema
 
 
+NO_HORIZON: Final = SetHorizon(version=0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
     """Everything about a table but its files."""
@@ -46,7 +49,7 @@ class Metadata:
     properties: Mapping[str, str] = field(default_factory=dict)
     checks: Mapping[str, str] = field(default_factory=dict)
     """CHECK constraints, name to expression."""
-    horizon: SetHorizon = SetHorizon(version=0)
+    horizon: SetHorizon = NO_HORIZON
     """What can still be read."""
 
 

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
     from tablelog.format.actions import AddFile, RemoveFile
     from tablelog.format.commits import CommitRecord
-    from tablelog.log.blocks import Block
+    from tablelog.log.blocks import Block, Column
     from tablelog.log.commits import Head
     from tablelog.parquet.sealed import Sealed
 
-REMOVE_SCHEMA: Final = pa.schema({"path": pa.string(), "removed": pa.int64()})
+REMOVE_SCHEMA: Final[pa.Schema] = pa.schema([pa.field("path", pa.string()), pa.field("removed", pa.int64())])
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,12 @@ class Rows:
     ends: bool = False
     """Whether some may be removed by then."""
 
-    def mask_at(self, version: int) -> pa.Array[Any] | None:
+    def mask_at(self, version: int) -> Column | None:
         """Which of its rows are live there, as far as their part knows; None for all."""
-        mask = pc.less_equal(self.block.columns(("added",))["added"], version) if self.begins else None
+        mask = pc.less_equal(self.block.columns(("added",))["added"], pa.scalar(version)) if self.begins else None
         if not self.ends:
             return mask
-        alive = pc.greater(self.block.columns(("removed",))["removed"], version)
+        alive = pc.greater(self.block.columns(("removed",))["removed"], pa.scalar(version))
         return alive if mask is None else pc.and_(mask, alive)
 
 
@@ -142,7 +142,7 @@ class Step:
         """See `Segment.rows_at`."""
         return (Rows(block) for block in self.blocks)
 
-    def removed_at(self, version: int) -> Iterator[pa.Array[Any]]:  # noqa: ARG002
+    def removed_at(self, version: int) -> Iterator[Column]:  # noqa: ARG002
         """See `Segment.removed_at`."""
         if self.removed:
             yield pa.array([file.path for file in self.removed], pa.string())
@@ -205,12 +205,16 @@ class Segment:
         yield from (Rows(block, begins=inside) for block in self.live)
         yield from (Rows(block, begins=True, ends=True) for block in self.dead if inside)
 
-    def removed_at(self, version: int) -> Iterator[pa.Array[Any]]:
+    def removed_at(self, version: int) -> Iterator[Column]:
         """Paths of files of earlier parts that it had removed at a version."""
         for block in self.removals:
             columns = block.columns(("path", "removed"))
             whole = version >= self.last
-            yield columns["path"] if whole else columns["path"].filter(pc.less_equal(columns["removed"], version))
+            yield (
+                columns["path"]
+                if whole
+                else columns["path"].filter(pc.less_equal(columns["removed"], pa.scalar(version)))
+            )
 
     def facts(self, names: tuple[str, ...]) -> pa.Table:
         """Facts about its commits, oldest first; see `log.facts`."""
@@ -223,7 +227,7 @@ Part = Step | Segment
 def _total(block: Block, column: str) -> int | None:
     """Sum of a column; None if a value is missing."""
     values = block.columns((column,))[column]
-    return None if values.null_count else pc.sum(values).as_py() or 0  # type: ignore[no-any-return]
+    return None if values.null_count else pc.sum(values).as_py() or 0
 
 
 def _sum_known(counts: Iterator[int | None]) -> int | None:

@@ -4,8 +4,8 @@
     kind    file           file           remove     commit      change
 
 Each row has the half-open interval [added, removed) of versions for which it holds, `removed` null where it still does
-at the segment's end. The footer's property `tablelog.segment` says what the segment covers and what each row group holds,
-so a reader opens the object with its end alone and reads the rest, or not, column by column.
+at the segment's end. The footer's property `tablelog.segment` says what the segment covers and what each row group holds, so
+a reader opens the object with its end alone and reads the rest, or not, column by column.
 """
 
 from __future__ import annotations

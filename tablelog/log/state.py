@@ -25,7 +25,7 @@ from tablelog.log.actions_object import open_actions
 from tablelog.log.facts import FACTS_SCHEMA, Commit, Totals, commit_of, commits_of, datetime_of
 from tablelog.log.file_rows import min_column
 from tablelog.log.files import files_at
-from tablelog.log.lineage import Lineage
+from tablelog.log.lineage import Lineage, Merging
 from tablelog.log.metadata import Metadata, begin, changed, check_references
 from tablelog.log.parts import Change, Segment, Step
 
@@ -64,7 +64,7 @@ class TableState:
         if part.last == self.version:
             return part.head.timestamp_us
         facts = part.facts(("added", "timestamp"))
-        times = facts.filter(pc.equal(facts.column("added"), self.version)).column("timestamp")
+        times = facts.filter(pc.equal(facts.column("added"), pa.scalar(self.version))).column("timestamp")
         return int(times.cast(pa.int64())[0].as_py())
 
     @cached_property
@@ -124,11 +124,6 @@ class TableHistory:
         self._metadata_versions: list[int] = []
         self._metadata_values: list[Metadata] = []
 
-    @property
-    def fan_out(self) -> int:
-        """How many parts of the log are merged into one."""
-        return fan_out_of(self._metadata_values[-1].properties) if self._metadata_values else FAN_OUT_DEFAULT
-
     # ------------------------------------------------------------------ growing
 
     def apply(self, record: CommitRecord) -> None:
@@ -146,7 +141,6 @@ class TableHistory:
             self._check_files(step)
         self._note(record.version, metadata)
         self.lineage.append(step)
-        self.lineage.fold(record.version, self.fan_out, self.reader, self._order(record.version))
 
     def load(self, segment: Segment) -> None:
         """Take the next commits in, merged.
@@ -156,7 +150,8 @@ class TableHistory:
             InvalidError: a newer tablelog wrote it.
 
         """
-        version, actions = segment.first, []
+        version = segment.first
+        actions: list[Action] = []
         for change in segment.changes:
             with _told(change.version):
                 if change.version != version:
@@ -239,7 +234,7 @@ class TableHistory:
     def _live_in_steps(self) -> dict[str, bool]:
         """Paths of which the commits after the last segment speak, and whether they are live."""
         live: dict[str, bool] = {}
-        for part in self.lineage.parts[-self.fan_out :]:
+        for part in self.lineage.parts:
             if isinstance(part, Step):
                 live |= dict.fromkeys((file.path for file in part.removed), False)
                 live |= dict.fromkeys((file.path for file in part.added), True)
@@ -272,10 +267,9 @@ class TableHistory:
         except CorruptionError as error:
             raise InvalidError(f"nothing was committed, because nobody could read it: {error}") from error
 
-    def merged(self, version: int) -> Segment | None:
-        """The largest segment that ends with a version, made of what history has; None if none ends there."""
-        fan_out = fan_out_of(self.metadata_at(version).properties)
-        return self.lineage.merged(version, fan_out, self.reader, self._order(version))
+    def merging(self, version: int) -> Merging:
+        """How segments are made that end with a version."""
+        return Merging(fan_out_of(self.metadata_at(version).properties), self.reader, self._order(version))
 
     def _order(self, version: int) -> tuple[str, ...]:
         """Columns by which live files of a segment are sorted that ends with a version."""
@@ -322,7 +316,9 @@ class TableHistory:
         position = bisect_right(self.lineage.parts, timestamp_us, key=lambda part: part.first_timestamp_us)
         part = self.lineage.parts[max(position - 1, 0)]
         facts = part.facts(("added", "timestamp"))
-        until = facts.filter(pc.less_equal(facts.column("timestamp").cast(pa.int64()), timestamp_us)).column("added")
+        until = facts.filter(pc.less_equal(facts.column("timestamp").cast(pa.int64()), pa.scalar(timestamp_us))).column(
+            "added"
+        )
         if position and len(until) and until[-1].as_py() >= self.horizon:
             return int(until[-1].as_py())
         first = self.state_at(self.horizon)

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from tablelog.format.predicate import Predicate
     from tablelog.format.types import DataType, Field, Scalar
-    from tablelog.log.blocks import Block
+    from tablelog.log.blocks import Block, Column
     from tablelog.log.metadata import Metadata
     from tablelog.ops.buckets import Buckets
 
@@ -65,7 +65,7 @@ _MEMBERS_MAX: Final = 256
 _EXACT_FLOAT: Final = 1 << 53
 _SECONDS_PER_DAY: Final = 86_400
 
-Verdict: TypeAlias = "bool | pa.Array[Any]"
+Verdict: TypeAlias = "bool | Column"
 """Whether files may match: all alike, or each."""
 
 
@@ -78,13 +78,13 @@ class _Source(Protocol):
     def is_of(self, schema_id: int) -> Verdict:
         """Which files are of a schema."""
 
-    def bounds(self, field_id: int, type_: DataType, *, low: bool) -> pa.Array[Any] | None:
+    def bounds(self, field_id: int, type_: DataType, *, low: bool) -> Column | None:
         """Lower or upper bounds of a field, in the plain type; None if there are none."""
 
-    def counts(self, column: str) -> pa.Array[Any] | None:
+    def counts(self, column: str) -> Column | None:
         """Null or NaN counts, not too small; None if there are none."""
 
-    def row_counts(self) -> pa.Array[Any] | None:
+    def row_counts(self) -> Column | None:
         """Rows of each file; None if that is not known."""
 
 
@@ -100,16 +100,16 @@ class _Files:
         return ids
 
     def is_of(self, schema_id: int) -> Verdict:
-        return pc.equal(self._schemas, schema_id)
+        return pc.equal(self._schemas, pa.scalar(schema_id))
 
-    def bounds(self, field_id: int, type_: DataType, *, low: bool) -> pa.Array[Any] | None:
+    def bounds(self, field_id: int, type_: DataType, *, low: bool) -> Column | None:
         array = self._block.column((min_column if low else max_column)(field_id, type_))
         return array if array is None or isinstance(type_, Decimal) else array.cast(plain_type(type_))
 
-    def counts(self, column: str) -> pa.Array[Any] | None:
+    def counts(self, column: str) -> Column | None:
         return self._block.column(column)
 
-    def row_counts(self) -> pa.Array[Any] | None:
+    def row_counts(self) -> Column | None:
         return self._block.columns(("rows",))["rows"]
 
 
@@ -126,16 +126,16 @@ class _Group:
     def is_of(self, schema_id: int) -> Verdict:  # noqa: ARG002 - there is one
         return True
 
-    def bounds(self, field_id: int, type_: DataType, *, low: bool) -> pa.Array[Any] | None:
+    def bounds(self, field_id: int, type_: DataType, *, low: bool) -> Column | None:
         plain = Primitive.FLOAT64 if type_ is Primitive.FLOAT32 else type_
         found = self._block.bounds((min_column if low else max_column)(field_id, type_), plain)
         return None if found is None else pa.array([found[0 if low else 1]], plain_type(type_))
 
-    def counts(self, column: str) -> pa.Array[Any] | None:
+    def counts(self, column: str) -> Column | None:
         found = self._block.bounds(column, Primitive.INT64)
         return None if found is None else pa.array([found[1]], pa.int64())
 
-    def row_counts(self) -> pa.Array[Any] | None:
+    def row_counts(self) -> Column | None:
         return None
 
 
@@ -162,7 +162,7 @@ class Pruning:
         partitions = ("partitioning", "partition") if self._buckets.equalities else ()
         return ["schema", "rows", *partitions, *(name for name in block.column_names if name.startswith(beginnings))]
 
-    def mask(self, block: Block) -> pa.Array[Any] | None:
+    def mask(self, block: Block) -> Column | None:
         """See `Narrowing`."""
         verdict = self._may(self._predicate, _Files(block))
         if self._buckets.equalities and verdict is not False:
@@ -171,7 +171,7 @@ class Pruning:
             return None if verdict else pa.repeat(pa.scalar(False), block.row_count)
         return verdict
 
-    def _in_buckets(self, block: Block) -> pa.Array[Any]:
+    def _in_buckets(self, block: Block) -> Column:
         """Files whose partition may hold a value that is asked for; there are few partitions and many files."""
         columns = block.columns(("partitioning", "schema", "partition"))
         text = (columns[name].cast(pa.string()) for name in ("partitioning", "schema", "partition"))
@@ -250,7 +250,7 @@ class Pruning:
             return Truth.TRUE in outcomes(predicate, lambda _: default, 1)
         if isinstance(predicate, IsNull):
             nulls = files.counts(nulls_column(field_id))
-            return True if nulls is None else pc.greater(nulls, 0).fill_null(True)
+            return True if nulls is None else _positive(nulls)
         low = _promoted(files.bounds(field_id, physical.type, low=True), physical, today, -1)
         high = _promoted(files.bounds(field_id, physical.type, low=False), physical, today, +1)
         try:
@@ -259,21 +259,26 @@ class Pruning:
             return True
         if is_float(today.type) and isinstance(predicate, Comparison) and predicate.operator in _OF_NAN:
             nans = files.counts(nans_column(field_id))
-            verdict = _or(verdict, True if nans is None else pc.greater(nans, 0).fill_null(True))
+            verdict = _or(verdict, True if nans is None else _positive(nans))
         return _and(verdict, _some_not_null(low, field_id, files))
 
 
-def _some_not_null(low: pa.Array[Any] | None, field_id: int, files: _Source) -> Verdict:
+def _positive(counts: Column) -> Column:
+    """Which counts are more than none, or unknown."""
+    some: Column = pc.greater(counts, pa.scalar(0))
+    return some.fill_null(True)
+
+
+def _some_not_null(low: Column | None, field_id: int, files: _Source) -> Verdict:
     """Files without bounds are often those in which every row is null: nothing can be compared there."""
     nulls, row_counts = files.counts(nulls_column(field_id)), files.row_counts()
     if nulls is None or row_counts is None or (low is not None and not low.null_count):
         return True
-    return pc.less(nulls, row_counts).fill_null(True)
+    fewer: Column = pc.less(nulls, row_counts)
+    return fewer.fill_null(True)
 
 
-def _compare(
-    predicate: Comparison | IsIn, low: pa.Array[Any] | None, high: pa.Array[Any] | None, type_: DataType
-) -> Verdict:
+def _compare(predicate: Comparison | IsIn, low: Column | None, high: Column | None, type_: DataType) -> Verdict:
     """Whether some value between the bounds may fulfil it."""
     if isinstance(predicate, IsIn):
         members = _members_between(predicate.members, low, high)
@@ -303,18 +308,16 @@ def _compare(
             assert_never(predicate.operator)
 
 
-def _members_between(
-    members: tuple[Scalar, ...], low: pa.Array[Any] | None, high: pa.Array[Any] | None
-) -> tuple[Scalar, ...]:
+def _members_between(members: tuple[Scalar, ...], low: Column | None, high: Column | None) -> tuple[Scalar, ...]:
     """Those that lie between the least and the greatest bound; all if there is a bound missing."""
     if low is None or high is None or low.null_count or high.null_count or not len(low):
         return members
     least, greatest = pc.min(low).as_py(), pc.max(high).as_py()
-    near = members[bisect_left(members, least) : bisect_right(members, greatest)]  # type: ignore[type-var]  # of one kind
+    near = members[bisect_left(members, least) : bisect_right(members, greatest)]
     return near or members[:1]
 
 
-def _holds(compare: Any, bounds: pa.Array[Any] | None, value: pa.Scalar[Any]) -> Verdict:
+def _holds(compare: Any, bounds: Column | None, value: pa.Scalar[Any]) -> Verdict:
     return True if bounds is None else compare(bounds, value).fill_null(True)
 
 
@@ -338,7 +341,7 @@ def _scalar(value: Scalar, type_: DataType) -> pa.Scalar[Any] | None:
             return pa.scalar(int(value), plain_type(type_)) if whole else None
 
 
-def _promoted(bounds: pa.Array[Any] | None, physical: Field, today: Field, sign: int) -> pa.Array[Any] | None:
+def _promoted(bounds: Column | None, physical: Field, today: Field, sign: int) -> Column | None:
     """Bounds of a field in a file's schema as bounds of what it is today; None if that is not simple."""
     old, new = physical.type, today.type
     if bounds is not None and old is Primitive.FLOAT32:
@@ -355,7 +358,7 @@ def _promoted(bounds: pa.Array[Any] | None, physical: Field, today: Field, sign:
     return None
 
 
-def _date_bounds(bounds: pa.Array[Any], new: Timestamp) -> pa.Array[Any] | None:
+def _date_bounds(bounds: Column, new: Timestamp) -> Column | None:
     try:
         return pc.multiply_checked(bounds.cast(pa.int64()), _SECONDS_PER_DAY * PER_SECOND[new.unit])
     except pa.ArrowInvalid:

@@ -1,7 +1,8 @@
 """Which files a scan must open: a state and a predicate in, a plan out.
 
-Files that stand in segments are looked at in two steps: `ops.pruning` column by column, then, those that are left and
-all others, one by one. A file is left out only if its statistics, or its partition values, prove that no row of it makes the predicate TRUE.
+A file is left out only if its statistics, or its partition values, prove that no row of it makes the predicate TRUE.
+Files that stand in segments are looked at column by column first (`ops.pruning`), then, those that are left, one by
+one like all others.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Parquet objects whose every byte can be checked, and of which a reader fetches only the columns that it needs.
 
     PAR1 │ column chunks │ CRC-32 of each chunk │ their number │ SHA-256 │ Parquet footer │ length │ PAR1
-         └─ row group by row group, column by column                     └─ of all that stands around it from the CRCs on
+         └─ row group by row group                                       └─ of all around it, from the CRCs on
 
 It is an ordinary Parquet file for everybody else: nothing in the footer speaks of the bytes in between. The SHA-256,
 over the checksums and the footer, is the object's *digest*: whoever knows it can trust every part of the object that
@@ -57,7 +57,7 @@ def encode_sealed(
     ) as writer:
         for group in groups:
             writer.write_table(group, row_group_size=max(group.num_rows, 1))
-        writer.add_key_value_metadata(properties)
+        writer.add_key_value_metadata(dict(properties))
     return _seal(memoryview(sink.getvalue()))
 
 

@@ -13,7 +13,7 @@ from tablelog.format.actions import ActionReader
 from tablelog.log import followed
 from tablelog.log.commits import Draft
 from tablelog.log.followed import FollowedLog
-from tablelog.log.lineage import Lineage
+from tablelog.log.lineage import Lineage, Merging
 from tablelog.log.parts import Change, Segment, Step
 from tablelog.store.memory import MemoryStore
 from tablelog.store.metrics import MeteredStore
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 class Numbers:
     """The simplest history: every commit adds one number."""
 
-    fan_out = 16
-
     def __init__(self) -> None:
         self.restart()
 
@@ -40,14 +38,13 @@ class Numbers:
         changes = tuple(Change(record.version, action) for action in record.actions)
         self.numbers += [change.action["add_number"] for change in changes]
         self.lineage.append(Step(record=record, changes=changes))
-        self.lineage.fold(record.version, self.fan_out, ActionReader())
 
     def load(self, segment: Segment) -> None:
         self.numbers += [change.action["add_number"] for change in segment.changes]
         self.lineage.append(segment)
 
-    def merged(self, version: int) -> Segment | None:
-        return self.lineage.merged(version, self.fan_out, ActionReader())
+    def merging(self, _: int) -> Merging:
+        return Merging(16, ActionReader())
 
     def state(self) -> tuple[int, ...]:
         return tuple(self.numbers)

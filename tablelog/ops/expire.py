@@ -1,0 +1,140 @@
+"""History that is not kept: a horizon in the log, a base in the place of the commits before it.
+
+    1  the base: one object that stands for the commits from 0 to its last, written and read back
+    2  the commit: versions before the horizon can no longer be read; the base, by its digest
+    3  the commit objects that the base stands for are emptied
+
+A commit's object is emptied and never deleted: a store forgets the names of deleted objects, and a writer that was
+asleep would win an old version again. Whoever dies on the way has lost nothing: after 1 there is an object that nobody
+speaks of, after 2 some commits are still there, which the next `expire` or `repair` empties. Data files are not
+touched, nor are segments and older bases: they are what `vacuum` removes.
+
+The base ends with a whole range of the log's fan-out, so up to that many commits before the horizon stay as they are.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import operator
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from tablelog import env
+from tablelog.errors import CorruptionError, InvalidError, NotFoundError
+from tablelog.format import names
+from tablelog.format.actions import SetHorizon
+from tablelog.log.merging import cut, fold, merge
+from tablelog.log.opening import put_segment
+from tablelog.log.segments import read_segment
+from tablelog.ops.planned import Planned
+from tablelog.store.base import local_path
+from tablelog.store.together import together
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from tablelog.log.state import TableHistory, TableState
+    from tablelog.store.base import ObjectStore
+
+_UNITS: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
+_SPAN: Final = re.compile(r"\s*(\d{1,9})\s*(second|minute|hour|day|week)s?\s*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """How much history to keep: some newest versions, or what the table was since some time ago."""
+
+    versions: int | None
+    span_us: int | None
+
+    def horizon(self, history: TableHistory, newest: int, now_us: int) -> int:
+        """The oldest version to keep."""
+        if self.versions is not None:
+            return max(0, newest + 1 - self.versions)
+        assert self.span_us is not None
+        try:
+            return min(newest, history.version_at(now_us - self.span_us))
+        except NotFoundError:  # it is younger, or expired already
+            return 0
+
+
+def parse_keep(keep: object) -> Keep:
+    """What to keep, from a number of versions, a `timedelta`, or text such as `"30 days"`.
+
+    >>> parse_keep("2 weeks") == parse_keep(dt.timedelta(days=14))
+    True
+
+    Raises:
+        InvalidError: it is none of these, negative, or no version at all.
+
+    """
+    if isinstance(keep, dt.timedelta):
+        if keep < dt.timedelta(0):
+            raise InvalidError(f"keep={keep!r} is in the future; give how long ago history shall begin")
+        return Keep(None, keep // dt.timedelta(microseconds=1))
+    if isinstance(keep, str):
+        match = _SPAN.fullmatch(keep)
+        if match is None:
+            raise InvalidError(
+                f"keep={keep!r} is no span of time; write it as '30 days', '12 hours' or '2 weeks', or give a number of "
+                f"versions or a timedelta"
+            )
+        return Keep(None, int(match[1]) * _UNITS[match[2].lower()] * 1_000_000)
+    if isinstance(keep, bool) or not hasattr(keep, "__index__"):
+        raise InvalidError(f"keep={keep!r} says not what to keep; give '30 days', a timedelta or a number of versions")
+    versions = operator.index(keep)
+    if versions < 1:
+        raise InvalidError(f"keep={keep!r} would keep no version; the newest one always stays, so give 1 or more")
+    return Keep(versions, None)
+
+
+class Expiry:
+    """One expiry on its way into the log. `plan` may be called any number of times."""
+
+    def __init__(self, store: ObjectStore, history: TableHistory, keep: Keep) -> None:
+        """Expire what is not kept."""
+        self._store = store
+        self._history = history
+        self._keep = keep
+        self._now_us = env.now_us()
+        self.is_needed = True
+
+    def plan(self, state: TableState, info: Mapping[str, Any]) -> Planned | None:
+        """The new horizon and base; None if nothing is older than the horizon there is."""
+        before = state.metadata.horizon
+        horizon = self._keep.horizon(self._history, state.version, self._now_us)
+        if horizon <= before.version:
+            return None
+        base_last, digest = before.base_last, before.base_digest
+        fan_out = self._history.merging(state.version).fan_out
+        last = horizon // fan_out * fan_out - 1
+        if last > (-1 if base_last is None else base_last):
+            base_last, digest = last, self._put_base(last)
+        action = SetHorizon(version=horizon, base_last=base_last, base_digest=digest)
+        return Planned(operation="expire", actions=(action,), info={**info, "change": f"keep versions from {horizon} on"})
+
+    def _put_base(self, last: int) -> str:
+        """Write the base of the commits up to a version, or find it; its digest. A put and a get."""
+        parts = [part for part in self._history.lineage.parts if part.first <= last]
+        merging = self._history.merging(last)
+        segment = fold(cut(merge(parts, merging.reader, merging.order), last))
+        put_segment(self._store, names.LOG, segment)
+        name = names.LOG + names.base(last)
+        try:
+            sealed = read_segment(self._store, name, (0, last)).sealed
+            assert sealed is not None
+            sealed.check_all()
+        except CorruptionError:  # left by somebody who died, or damaged: nothing speaks of it yet
+            self._store.delete(name)
+            raise
+        return sealed.digest
+
+
+def empty_commits(store: ObjectStore, after: int, last: int) -> int:
+    """Empty the objects of commits after one version, up to another; how many. One put each, side by side."""
+    keys = [names.LOG + names.commit(version) for version in range(after + 1, last + 1)]
+    is_far = local_path(store, names.LOG + names.HINT) is None
+    together(lambda key: store.put(key, b""), keys, side_by_side=is_far)
+    return len(keys)
