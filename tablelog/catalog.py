@@ -108,6 +108,10 @@ class _CatalogHistory:
         self._change_names(segment.changes)
         self.lineage.append(segment)
 
+    @property
+    def base(self) -> None:
+        return None
+
     def merging(self, _: int) -> Merging:
         return _MERGING
 

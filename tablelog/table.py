@@ -14,12 +14,13 @@ import polars as pl
 
 from tablelog.alter import Alter
 from tablelog.conditions import condition_on, row_check
-from tablelog.errors import InvalidError, NotFoundError
+from tablelog.errors import ConflictError, InvalidError, NotFoundError
 from tablelog.format import names
 from tablelog.format.values import instant_us
 from tablelog.log.followed import FollowedLog
 from tablelog.log.state import TableHistory
 from tablelog.ops.delete import Deletion, draft_delete
+from tablelog.ops.expire import Expiry, empty_commits, parse_keep
 from tablelog.ops.keys import key_check
 from tablelog.ops.overwrite import draft_overwrite
 from tablelog.ops.planned import draft_of
@@ -32,7 +33,7 @@ from tablelog.store.open import open_store
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Mapping
-    from datetime import date, datetime
+    from datetime import date, datetime, timedelta
 
     import pandas as pd
     import pyarrow as pa
@@ -228,6 +229,37 @@ class Table:
         self._log.refresh()
         deletion = Deletion(self._store, condition_on(where))
         return self._commit(lambda state: draft_delete(state, deletion, about))
+
+    def expire(self, keep: int | str | timedelta, *, info: Mapping[str, Any] | None = None) -> Commit | None:
+        """Stop keeping history: a number of newest versions stays, or what the table was since some time ago.
+
+        `keep` is `"30 days"`, `"12 hours"`, a `timedelta` or a number of versions. Older versions can no longer be
+        read, and the commits before them are folded into one object. Data files stay where they are.
+
+        Returns None if no version is older than that.
+
+        Raises:
+            InvalidError: `keep` makes no sense, or would keep nothing.
+
+        """
+        about = commit_info(info)
+        self._log.refresh()
+        expiry = Expiry(self._store, self._history, parse_keep(keep))
+        if expiry.plan(self._log.known(), about) is None:
+            return None
+
+        def plan(state: TableState) -> Planned:
+            planned = expiry.plan(state, about)
+            if planned is None:
+                raise ConflictError(f"somebody else expired as much of {self.name} meanwhile")
+            return planned
+
+        commit = self._commit(plan)
+        if self._history.base is not None:
+            self._log.tell()
+            empty_commits(self._store, self._history.base)
+            self._log.reopen()
+        return commit
 
     @property
     def alter(self) -> Alter:

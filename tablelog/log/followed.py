@@ -67,6 +67,10 @@ class History(Protocol[State_co]):
     def restart(self) -> None:
         """Begin before version 0."""
 
+    @property
+    def base(self) -> int | None:
+        """Last version of the base that the log speaks of, if it does."""
+
     def merging(self, version: int) -> Merging:
         """How segments are made that end with a version that was taken in."""
 
@@ -200,11 +204,12 @@ class FollowedLog(Generic[State]):
 
     def tell(self) -> None:
         """Leave a hint for those who open the log. One put."""
-        lineage = self._history.lineage
-        fan_out = self._history.merging(lineage.newest).fan_out
-        version = max(0, lineage.base or 0, lineage.newest - (lineage.newest + 1) % fan_out)
-        hint = Hint(version=version, fan_out=fan_out, base=lineage.base, extents=lineage.extents())
-        put_hint(self._store, self._prefix, hint)
+        with self._lock:
+            lineage, base = self._history.lineage, self._history.base
+            fan_out = self._history.merging(lineage.newest).fan_out
+            version = max(0, base or 0, lineage.newest - (lineage.newest + 1) % fan_out)
+            extents = tuple(extent for extent in lineage.extents() if extent.last <= version)
+        put_hint(self._store, self._prefix, Hint(version=version, fan_out=fan_out, base=base, extents=extents))
 
     def _state(self) -> State:
         if self._history.lineage.head is None:

@@ -54,12 +54,6 @@ class Lineage:
         """The newest version; -1 before there is one."""
         return self.parts[-1].last if self.parts else -1
 
-    @property
-    def base(self) -> int | None:
-        """Last version of the base that it begins with, if it begins with one."""
-        first = self.parts[0] if self.parts else None
-        return first.last if isinstance(first, Segment) and first.is_base else None
-
     def extents(self) -> tuple[Extent, ...]:
         """Segments that are so large that a reader had better know how large."""
         segments = (part for part in self.parts if isinstance(part, Segment) and part.sealed is not None)

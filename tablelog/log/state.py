@@ -267,6 +267,11 @@ class TableHistory:
         except CorruptionError as error:
             raise InvalidError(f"nothing was committed, because nobody could read it: {error}") from error
 
+    @property
+    def base(self) -> int | None:
+        """Last version of the base that the log speaks of, if it does."""
+        return self._metadata_values[-1].horizon.base_last
+
     def merging(self, version: int) -> Merging:
         """How segments are made that end with a version."""
         return Merging(fan_out_of(self.metadata_at(version).properties), self.reader, self._order(version))

@@ -26,8 +26,8 @@ from tablelog.format import names
 from tablelog.format.actions import SetHorizon
 from tablelog.log.merging import cut, fold, merge
 from tablelog.log.opening import put_segment
-from tablelog.log.segments import read_segment
 from tablelog.ops.planned import Planned
+from tablelog.parquet.sealed import open_sealed
 from tablelog.store.base import local_path
 from tablelog.store.together import together
 
@@ -99,7 +99,7 @@ class Expiry:
         self._history = history
         self._keep = keep
         self._now_us = env.now_us()
-        self.is_needed = True
+        self._digests: dict[int, str] = {}
 
     def plan(self, state: TableState, info: Mapping[str, Any]) -> Planned | None:
         """The new horizon and base; None if nothing is older than the horizon there is."""
@@ -113,28 +113,32 @@ class Expiry:
         if last > (-1 if base_last is None else base_last):
             base_last, digest = last, self._put_base(last)
         action = SetHorizon(version=horizon, base_last=base_last, base_digest=digest)
-        return Planned(operation="expire", actions=(action,), info={**info, "change": f"keep versions from {horizon} on"})
+        return Planned(
+            operation="expire", actions=(action,), info={**info, "change": f"keep from version {horizon} on"}
+        )
 
     def _put_base(self, last: int) -> str:
-        """Write the base of the commits up to a version, or find it; its digest. A put and a get."""
-        parts = [part for part in self._history.lineage.parts if part.first <= last]
-        merging = self._history.merging(last)
-        segment = fold(cut(merge(parts, merging.reader, merging.order), last))
-        put_segment(self._store, names.LOG, segment)
-        name = names.LOG + names.base(last)
-        try:
-            sealed = read_segment(self._store, name, (0, last)).sealed
-            assert sealed is not None
-            sealed.check_all()
-        except CorruptionError:  # left by somebody who died, or damaged: nothing speaks of it yet
-            self._store.delete(name)
-            raise
-        return sealed.digest
+        """Write the base of the commits up to a version, or find it, and read it back; its digest. A put and a get."""
+        if last not in self._digests:
+            parts = [part for part in self._history.lineage.parts if part.first <= last]
+            merging = self._history.merging(last)
+            base = fold(cut(merge(parts, merging.reader, merging.order), last))
+            data, digest = put_segment(self._store, names.LOG, base)
+            key = names.LOG + names.base(last)
+            try:
+                sealed = open_sealed(self._store, key)
+                sealed.check_all()
+                digest = sealed.digest
+            except CorruptionError:  # left by somebody who died; nothing speaks of it yet
+                self._store.put(key, data)
+            self._digests[last] = digest
+        return self._digests[last]
 
 
-def empty_commits(store: ObjectStore, after: int, last: int) -> int:
-    """Empty the objects of commits after one version, up to another; how many. One put each, side by side."""
-    keys = [names.LOG + names.commit(version) for version in range(after + 1, last + 1)]
+def empty_commits(store: ObjectStore, last: int) -> int:
+    """Empty the objects of commits up to a version that are not empty yet; how many. A list, and one put each."""
+    listed = ((names.parse_commit(info.key.removeprefix(names.LOG)), info) for info in store.list(f"{names.LOG}0"))
+    keys = [info.key for version, info in listed if version is not None and version <= last and info.size_bytes]
     is_far = local_path(store, names.LOG + names.HINT) is None
     together(lambda key: store.put(key, b""), keys, side_by_side=is_far)
     return len(keys)

@@ -43,6 +43,10 @@ class Numbers:
         self.numbers += [change.action["add_number"] for change in segment.changes]
         self.lineage.append(segment)
 
+    @property
+    def base(self) -> None:
+        return None
+
     def merging(self, _: int) -> Merging:
         return Merging(16, ActionReader())
 
