@@ -16,6 +16,7 @@ from tablelog.format.schema import Schema
 from tablelog.format.types import Field
 from tablelog.lake import Lake, connect
 from tablelog.log.facts import Commit
+from tablelog.ops.verify import Problem, Verification
 from tablelog.provenance import VERSION as __version__  # noqa: N811 - the name that Python tools look for
 from tablelog.snapshot import Scan, Snapshot
 from tablelog.store.open import register_store
@@ -31,12 +32,14 @@ __all__ = [
     "InvalidError",
     "Lake",
     "NotFoundError",
+    "Problem",
     "Scan",
     "Schema",
     "Snapshot",
     "StoreError",
     "Table",
     "TablelogError",
+    "Verification",
     "__version__",
     "connect",
     "open_table",

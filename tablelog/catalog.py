@@ -24,12 +24,14 @@ from tablelog.log.commits import Draft
 from tablelog.log.followed import FollowedLog
 from tablelog.log.lineage import Lineage, Merging
 from tablelog.log.parts import Change, Step
+from tablelog.ops.verify import LogCheck
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from tablelog.format.commits import CommitRecord
     from tablelog.log.parts import Segment
+    from tablelog.ops.verify import Verification
     from tablelog.store.base import ObjectStore
 
 FORMAT_VERSION: Final = 1
@@ -179,6 +181,7 @@ class Catalog:
 
     def __init__(self, store: ObjectStore) -> None:
         """Follow the catalog in a store's root; reads nothing yet."""
+        self._store = store
         self._log: FollowedLog[CatalogState] = FollowedLog(store, names.CATALOG, _CatalogHistory())
 
     def create(self, lake_id: str, info: Mapping[str, Any]) -> None:
@@ -194,6 +197,14 @@ class Catalog:
 
         """
         return self._log.refresh()
+
+    def verify(self, *, repair: bool = False) -> Verification:
+        """Look at everything that the log of names consists of; with `repair`, put right what can be derived first."""
+        if repair:
+            LogCheck(self._store, names.CATALOG, _CatalogHistory()).run().repair()
+        return (
+            LogCheck(self._store, names.CATALOG, _CatalogHistory()).run().verdict(f"{self._store.url}/{names.CATALOG}")
+        )
 
     def create_table(self, entry: TableEntry, info: Mapping[str, Any]) -> None:
         """Give a table its name.

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from tablelog.catalog import CatalogState
+    from tablelog.ops.verify import Verification
     from tablelog.sql.parameters import Parameters
     from tablelog.store.base import ObjectStore
 
@@ -207,6 +208,14 @@ class Lake:
     def drop_namespace(self, name: str) -> None:
         """Take an empty namespace away."""
         self._catalog.drop_namespace(_namespace(name), commit_info())
+
+    def verify(self, *, data: bool = True) -> list[Verification]:
+        """Look at the log of names and at every table; see `Table.verify`. What is wrong is in the answers."""
+        return [self._catalog.verify(), *(self.table(name).verify(data=data) for name in self.tables())]
+
+    def repair(self) -> list[Verification]:
+        """Put right what can be derived, of the names and of every table; see `Table.repair`."""
+        return [self._catalog.verify(repair=True), *(self.table(name).repair() for name in self.tables())]
 
     # ------------------------------------------------------------------ questions
 

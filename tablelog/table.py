@@ -8,13 +8,14 @@ commit, and every change that returns is durable.
 from __future__ import annotations
 
 import operator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
 from tablelog.alter import Alter
 from tablelog.conditions import condition_on, row_check
-from tablelog.errors import ConflictError, InvalidError, NotFoundError
+from tablelog.errors import ConflictError, CorruptionError, InvalidError, NotFoundError
 from tablelog.format import names
 from tablelog.format.values import instant_us
 from tablelog.log.followed import FollowedLog
@@ -24,6 +25,7 @@ from tablelog.ops.expire import Expiry, empty_commits, parse_keep
 from tablelog.ops.keys import key_check
 from tablelog.ops.overwrite import draft_overwrite
 from tablelog.ops.planned import draft_of
+from tablelog.ops.verify import LogCheck, check_data_files
 from tablelog.ops.write import draft_append, write_rows
 from tablelog.parquet.input import open_data
 from tablelog.provenance import commit_info, told
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from tablelog.log.facts import Commit
     from tablelog.log.state import TableState
     from tablelog.ops.planned import Planned
+    from tablelog.ops.verify import Verification
     from tablelog.store.base import ObjectStore
 
 
@@ -257,9 +260,30 @@ class Table:
         commit = self._commit(plan)
         if self._history.base is not None:
             self._log.tell()
-            empty_commits(self._store, self._history.base)
+            empty_commits(self._store, names.LOG, self._history.base)
             self._log.reopen()
         return commit
+
+    def verify(self, *, data: bool = True) -> Verification:
+        """Look at everything that the table consists of, and say what is wrong and where. Changes nothing.
+
+        Every object of the log is read, the chain of commits is walked, segments are made again and compared. Data
+        files of all versions that can be read must be there and as large as the log says; with `data` each is read and
+        held against its checksum as well.
+        """
+        history = TableHistory(self._store)
+        check = LogCheck(self._store, names.LOG, history).run()
+        return check.verdict(self.url, history.horizon, *check_data_files(self._store, history, read=data))
+
+    def repair(self) -> Verification:
+        """Put right what can be derived from the commits: segments and the hint; then `verify` the log again.
+
+        Nothing that commits say is changed. What is damaged beyond that stays, and is in the answer.
+        """
+        LogCheck(self._store, names.LOG, TableHistory(self._store)).run().repair()
+        with suppress(CorruptionError):
+            self._log.reopen()
+        return self.verify(data=False)
 
     @property
     def alter(self) -> Alter:

@@ -26,24 +26,23 @@ if TYPE_CHECKING:
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _COUNT_MAX: Final = (1 << 63) - 1
 
-FACTS_SCHEMA: Final[pa.Schema] = pa.schema(
-    [
-        pa.field("added", pa.int64()),
-        pa.field("id", pa.string()),
-        pa.field("checksum", pa.string()),
-        pa.field("timestamp", pa.timestamp("us", "UTC")),
-        pa.field("operation", pa.string()),
-        pa.field("info", pa.string()),
-        pa.field("rows_added", pa.int64()),
-        pa.field("rows_deleted", pa.int64()),
-        pa.field("files_added", pa.int64()),
-        pa.field("files_removed", pa.int64()),
-        pa.field("bytes_added", pa.int64()),
-        pa.field("file_change", pa.int64()),
-        pa.field("row_change", pa.int64()),
-        pa.field("byte_change", pa.int64()),
-    ]
-)
+_FACTS_TYPES: Final[dict[str, pa.DataType]] = {
+    "added": pa.int64(),
+    "id": pa.string(),
+    "checksum": pa.string(),
+    "timestamp": pa.timestamp("us", "UTC"),
+    "operation": pa.string(),
+    "info": pa.string(),
+    "rows_added": pa.int64(),
+    "rows_deleted": pa.int64(),
+    "files_added": pa.int64(),
+    "files_removed": pa.int64(),
+    "bytes_added": pa.int64(),
+    "file_change": pa.int64(),
+    "row_change": pa.int64(),
+    "byte_change": pa.int64(),
+}
+FACTS_SCHEMA: Final = pa.schema(_FACTS_TYPES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,20 +33,19 @@ if TYPE_CHECKING:
     from tablelog.format.types import DataType, Scalar
     from tablelog.log.blocks import Block, Column
 
-FILE_SCHEMA: Final[pa.Schema] = pa.schema(
-    [
-        pa.field("added", pa.int64()),
-        pa.field("removed", pa.int64()),
-        pa.field("position", pa.int64()),
-        pa.field("path", pa.string()),
-        pa.field("size", pa.int64()),
-        pa.field("rows", pa.int64()),
-        pa.field("schema", pa.int64()),
-        pa.field("partitioning", pa.int64()),
-        pa.field("partition", pa.string()),
-        pa.field("crc32", pa.int64()),
-    ]
-)
+_FILE_TYPES: Final[dict[str, pa.DataType]] = {
+    "added": pa.int64(),
+    "removed": pa.int64(),
+    "position": pa.int64(),
+    "path": pa.string(),
+    "size": pa.int64(),
+    "rows": pa.int64(),
+    "schema": pa.int64(),
+    "partitioning": pa.int64(),
+    "partition": pa.string(),
+    "crc32": pa.int64(),
+}
+FILE_SCHEMA: Final = pa.schema(_FILE_TYPES)
 _MEMBERS: Final = ("path", "size", "rows", "schema", "partitioning", "partition", "crc32")
 
 

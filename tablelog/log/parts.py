@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from tablelog.log.commits import Head
     from tablelog.parquet.sealed import Sealed
 
-REMOVE_SCHEMA: Final[pa.Schema] = pa.schema([pa.field("path", pa.string()), pa.field("removed", pa.int64())])
+_REMOVE_TYPES: Final[dict[str, pa.DataType]] = {"path": pa.string(), "removed": pa.int64()}
+REMOVE_SCHEMA: Final = pa.schema(_REMOVE_TYPES)
 
 
 @dataclass(frozen=True, slots=True)

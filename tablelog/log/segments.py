@@ -4,8 +4,8 @@
     kind    file           file           remove     commit      change
 
 Each row has the half-open interval [added, removed) of versions for which it holds, `removed` null where it still does
-at the segment's end. The footer's property `tablelog.segment` says what the segment covers and what each row group holds, so
-a reader opens the object with its end alone and reads the rest, or not, column by column.
+at the segment's end. The footer's property `tablelog.segment` says what the segment covers and what each row group
+holds, so a reader opens the object with its end alone and reads the rest, or not, column by column.
 """
 
 from __future__ import annotations
@@ -78,18 +78,23 @@ def statistics_fields(tables: Sequence[pa.Table]) -> list[pa.Field[Any]]:
 
 
 def _runs(segment: Segment) -> Iterator[tuple[str, pa.Table]]:
-    for kind, blocks in (
-        (_LIVE, segment.live),
-        (_DEAD, segment.dead),
-        (_REMOVE, segment.removals),
-        (_COMMIT, segment.facts_blocks),
-    ):
+    for kind, blocks in _blocks(segment):
         for block in blocks:
             table = _rows_of(kind, block)
             for start in range(0, block.row_count, GROUP_ROWS):
                 yield kind, table.slice(start, GROUP_ROWS)
     if segment.changes:
         yield _CHANGE, _change_table(segment.changes)
+
+
+def _blocks(segment: Segment) -> tuple[tuple[str, tuple[Block, ...]], ...]:
+    """All but the changes, in the order in which it is written."""
+    return (
+        (_LIVE, segment.live),
+        (_DEAD, segment.dead),
+        (_REMOVE, segment.removals),
+        (_COMMIT, segment.facts_blocks),
+    )
 
 
 def _rows_of(kind: str, block: Block) -> pa.Table:
@@ -190,6 +195,37 @@ def decode_segment(sealed: Sealed) -> Segment:
         if isinstance(error, InvalidError):
             raise
         raise CorruptionError(f"{sealed.name}: not a segment of a log: {error!r}") from error
+
+
+def same_content(left: Segment, right: Segment) -> bool:
+    """Whether two segments say the same, in the same order."""
+    if (left.first, left.last, left.parent, left.head) != (right.first, right.last, right.parent, right.head):
+        return False
+    if left.changes != right.changes or left.totals != right.totals:
+        return False
+    ours, theirs = dict(_blocks(left)), dict(_blocks(right))
+    return all(_same_rows(kind, ours[kind], theirs[kind]) for kind in ours)
+
+
+def _same_rows(kind: str, left: Sequence[Block], right: Sequence[Block]) -> bool:
+    """Whether blocks of one kind hold the same rows; columns without any value count for nothing."""
+    if sum(block.row_count for block in left) != sum(block.row_count for block in right):
+        return False
+    if not left:
+        return True
+    ours, theirs = (
+        pa.concat_tables((_rows_of(kind, block) for block in blocks), promote_options="default")
+        for blocks in (left, right)
+    )
+    names = {name for table in (ours, theirs) for name in table.column_names}
+    for name in names:
+        columns = [table.column(name) for table in (ours, theirs) if name in table.column_names]
+        if len(columns) == 1:
+            if columns[0].null_count < len(columns[0]):
+                return False
+        elif not columns[0].equals(columns[1]):
+            return False
+    return True
 
 
 def _number(value: Any) -> int | None:

@@ -78,8 +78,8 @@ def parse_keep(keep: object) -> Keep:
         match = _SPAN.fullmatch(keep)
         if match is None:
             raise InvalidError(
-                f"keep={keep!r} is no span of time; write it as '30 days', '12 hours' or '2 weeks', or give a number of "
-                f"versions or a timedelta"
+                f"keep={keep!r} is no span of time; write it as '30 days', '12 hours' or '2 weeks', or give a number "
+                f"of versions or a timedelta"
             )
         return Keep(None, int(match[1]) * _UNITS[match[2].lower()] * 1_000_000)
     if isinstance(keep, bool) or not hasattr(keep, "__index__"):
@@ -135,10 +135,10 @@ class Expiry:
         return self._digests[last]
 
 
-def empty_commits(store: ObjectStore, last: int) -> int:
+def empty_commits(store: ObjectStore, prefix: str, last: int) -> int:
     """Empty the objects of commits up to a version that are not empty yet; how many. A list, and one put each."""
-    listed = ((names.parse_commit(info.key.removeprefix(names.LOG)), info) for info in store.list(f"{names.LOG}0"))
+    listed = ((names.parse_commit(info.key.removeprefix(prefix)), info) for info in store.list(f"{prefix}0"))
     keys = [info.key for version, info in listed if version is not None and version <= last and info.size_bytes]
-    is_far = local_path(store, names.LOG + names.HINT) is None
+    is_far = local_path(store, prefix + names.HINT) is None
     together(lambda key: store.put(key, b""), keys, side_by_side=is_far)
     return len(keys)
