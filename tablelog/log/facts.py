@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tablelog.parquet.plain import scalar
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -161,7 +163,7 @@ def commits_of(facts: pa.Table) -> Iterator[Commit]:
 
 def totals_until(facts: Mapping[str, Column], version: int) -> Totals:
     """What the commits up to a version add up to; `facts` has their versions and changes."""
-    until = pc.less_equal(facts["added"], pa.scalar(version))
+    until = pc.less_equal(facts["added"], scalar(version, pa.int64()))
     changes = [facts[name].filter(until) for name in ("file_change", "row_change", "byte_change")]
     files, rows, size = (None if change.null_count else pc.sum(change).as_py() or 0 for change in changes)
     return Totals(files or 0, rows, size)

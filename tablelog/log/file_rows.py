@@ -25,6 +25,7 @@ from tablelog.format.statistics import UNKNOWN, FieldStatistics
 from tablelog.format.types import Decimal, Primitive, Time, Timestamp, is_float
 from tablelog.format.values import encode_value
 from tablelog.parquet.arrow import arrow_type
+from tablelog.parquet.plain import ints
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -169,7 +170,7 @@ def file_actions(
         CorruptionError: a row is no file.
 
     """
-    rows = pa.array(places, pa.int64())
+    rows = ints(places)
     columns = block.columns(_MEMBERS)
     listed = [columns[name].take(rows).to_pylist() for name in _MEMBERS]
     decode = _PartitionDecoder(reader)
@@ -294,7 +295,7 @@ class RowStatistics(Mapping[int, FieldStatistics]):
         return self._known[field_id]
 
     def _read(self, field_id: int, type_: DataType) -> FieldStatistics:
-        row = pa.array([self._place], pa.int64())
+        row = ints((self._place,))
         (low,), (high,) = (_taken(self._block, name(field_id, type_), row, type_) for name in (min_column, max_column))
         (nulls,), (nans,) = (_taken(self._block, name(field_id), row) for name in (nulls_column, nans_column))
         return _field_statistics(type_, low, high, nulls, nans)

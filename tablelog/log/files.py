@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from tablelog.format.actions import AddFile
 from tablelog.log.blocks import GroupBlock
 from tablelog.log.file_rows import file_actions
+from tablelog.parquet.plain import ints, scalar
 from tablelog.store.together import together
 
 if TYPE_CHECKING:
@@ -198,15 +199,16 @@ def _run(every: Sequence[Rows], version: int, narrowing: Narrowing | None, gone:
         mask: Column | None = None
         for each in masks:
             mask = each if mask is None else mask if each is None else pc.and_(mask, each)
-        chosen = pa.repeat(pa.scalar(True), block.row_count) if mask is None else mask
-        places: Column = pc.indices_nonzero(chosen).cast(pa.int64())
+        places: Column = ints(range(block.row_count)) if mask is None else pc.indices_nonzero(mask).cast(pa.int64())
         places = _without(block, places, gone) if gone and len(places) else places
         if len(places):
             found.append((block, places))
     if not found:
         return None
     starts = [0, *accumulate(block.row_count for block, _ in found)]
-    every_place = pa.concat_arrays([pc.add(places, start) for (_, places), start in zip(found, starts, strict=False)])
+    every_place = pa.concat_arrays(
+        [pc.add(places, scalar(start, pa.int64())) for (_, places), start in zip(found, starts, strict=False)]
+    )
     run = _Run(tuple(block for block, _ in found), every_place)
     if len(every_place) < 2:  # noqa: PLR2004 - one is in order
         return run
@@ -219,5 +221,6 @@ def _without(block: Block, places: Column, gone: frozenset[str]) -> Column:
     """The places of files whose paths are not gone."""
     paths = block.columns(("path",))["path"].take(places)
     if len(paths) <= _FEW:
-        return places.filter(pa.array([path not in gone for path in paths.to_pylist()], pa.bool_()))
+        stays = (number for number, path in enumerate(paths.to_pylist()) if path not in gone)
+        return places.take(ints(stays))
     return places.filter(pc.invert(pc.is_in(paths, value_set=pa.array(list(gone), pa.string()))))

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from tablelog.log.commits import head_of
 from tablelog.log.facts import Totals, facts_table, totals_until
+from tablelog.parquet.plain import scalar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -53,10 +54,12 @@ class Rows:
 
     def mask_at(self, version: int) -> Column | None:
         """Which of its rows are live there, as far as their part knows; None for all."""
-        mask = pc.less_equal(self.block.columns(("added",))["added"], pa.scalar(version)) if self.begins else None
+        mask = (
+            pc.less_equal(self.block.columns(("added",))["added"], scalar(version, pa.int64())) if self.begins else None
+        )
         if not self.ends:
             return mask
-        alive = pc.greater(self.block.columns(("removed",))["removed"], pa.scalar(version))
+        alive = pc.greater(self.block.columns(("removed",))["removed"], scalar(version, pa.int64()))
         return alive if mask is None else pc.and_(mask, alive)
 
 
@@ -214,7 +217,7 @@ class Segment:
             yield (
                 columns["path"]
                 if whole
-                else columns["path"].filter(pc.less_equal(columns["removed"], pa.scalar(version)))
+                else columns["path"].filter(pc.less_equal(columns["removed"], scalar(version, pa.int64())))
             )
 
     def facts(self, names: tuple[str, ...]) -> pa.Table:

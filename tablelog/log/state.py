@@ -28,6 +28,7 @@ from tablelog.log.files import files_at
 from tablelog.log.lineage import Lineage, Merging
 from tablelog.log.metadata import Metadata, begin, changed, check_references
 from tablelog.log.parts import Change, Segment, Step
+from tablelog.parquet.plain import scalar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -64,7 +65,7 @@ class TableState:
         if part.last == self.version:
             return part.head.timestamp_us
         facts = part.facts(("added", "timestamp"))
-        times = facts.filter(pc.equal(facts.column("added"), pa.scalar(self.version))).column("timestamp")
+        times = facts.filter(pc.equal(facts.column("added"), scalar(self.version, pa.int64()))).column("timestamp")
         return int(times.cast(pa.int64())[0].as_py())
 
     @cached_property
@@ -321,9 +322,9 @@ class TableHistory:
         position = bisect_right(self.lineage.parts, timestamp_us, key=lambda part: part.first_timestamp_us)
         part = self.lineage.parts[max(position - 1, 0)]
         facts = part.facts(("added", "timestamp"))
-        until = facts.filter(pc.less_equal(facts.column("timestamp").cast(pa.int64()), pa.scalar(timestamp_us))).column(
-            "added"
-        )
+        until = facts.filter(
+            pc.less_equal(facts.column("timestamp").cast(pa.int64()), scalar(timestamp_us, pa.int64()))
+        ).column("added")
         if position and len(until) and until[-1].as_py() >= self.horizon:
             return int(until[-1].as_py())
         first = self.state_at(self.horizon)

@@ -40,6 +40,7 @@ from tablelog.format.predicate import (
 from tablelog.format.types import PER_SECOND, Decimal, Primitive, Timestamp, is_float, is_integer
 from tablelog.log.blocks import GroupBlock
 from tablelog.log.file_rows import max_column, min_column, nans_column, nulls_column, plain_type
+from tablelog.parquet.plain import falses, one, scalar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,7 +101,7 @@ class _Files:
         return ids
 
     def is_of(self, schema_id: int) -> Verdict:
-        return pc.equal(self._schemas, pa.scalar(schema_id))
+        return pc.equal(self._schemas, scalar(schema_id, pa.int64()))
 
     def bounds(self, field_id: int, type_: DataType, *, low: bool) -> Column | None:
         array = self._block.column((min_column if low else max_column)(field_id, type_))
@@ -129,11 +130,11 @@ class _Group:
     def bounds(self, field_id: int, type_: DataType, *, low: bool) -> Column | None:
         plain = Primitive.FLOAT64 if type_ is Primitive.FLOAT32 else type_
         found = self._block.bounds((min_column if low else max_column)(field_id, type_), plain)
-        return None if found is None else pa.array([found[0 if low else 1]], plain_type(type_))
+        return None if found is None else one(found[0 if low else 1], plain_type(type_))
 
     def counts(self, column: str) -> Column | None:
         found = self._block.bounds(column, Primitive.INT64)
-        return None if found is None else pa.array([found[1]], pa.int64())
+        return None if found is None else one(found[1], pa.int64())
 
     def row_counts(self) -> Column | None:
         return None
@@ -168,7 +169,7 @@ class Pruning:
         if self._buckets.equalities and verdict is not False:
             verdict = _and(verdict, self._in_buckets(block))
         if isinstance(verdict, bool):
-            return None if verdict else pa.repeat(pa.scalar(False), block.row_count)
+            return None if verdict else falses(block.row_count)
         return verdict
 
     def _in_buckets(self, block: Block) -> Column:
@@ -265,7 +266,7 @@ class Pruning:
 
 def _positive(counts: Column) -> Column:
     """Which counts are more than none, or unknown."""
-    some: Column = pc.greater(counts, pa.scalar(0))
+    some: Column = pc.greater(counts, scalar(0, pa.int64()))
     return some.fill_null(True)
 
 
@@ -327,26 +328,27 @@ def _scalar(value: Scalar, type_: DataType) -> pa.Scalar[Any] | None:
         return None
     match type_:
         case Primitive.STRING:
-            return pa.scalar(value, pa.string()) if isinstance(value, str) else None
+            return scalar(value, pa.string()) if isinstance(value, str) else None
         case Primitive.BINARY:
-            return pa.scalar(value, pa.binary()) if isinstance(value, bytes) else None
+            return scalar(value, pa.binary()) if isinstance(value, bytes) else None
         case Primitive.FLOAT32 | Primitive.FLOAT64:
             exact = isinstance(value, float) or (isinstance(value, int) and abs(value) <= _EXACT_FLOAT)
-            return pa.scalar(float(value), pa.float64()) if exact and value == value else None  # noqa: PLR0124 - NaN
+            return scalar(float(value), pa.float64()) if exact and value == value else None  # noqa: PLR0124 - NaN
         case Decimal():
             exact = isinstance(value, int | decimal.Decimal)
             return pa.scalar(decimal.Decimal(value)) if exact else None  # type: ignore[arg-type]  # one of the two
         case _:
             whole = isinstance(value, int) or (isinstance(value, float | decimal.Decimal) and value == int(value))
-            return pa.scalar(int(value), plain_type(type_)) if whole else None
+            return scalar(int(value), plain_type(type_)) if whole else None
 
 
 def _promoted(bounds: Column | None, physical: Field, today: Field, sign: int) -> Column | None:
     """Bounds of a field in a file's schema as bounds of what it is today; None if that is not simple."""
     old, new = physical.type, today.type
     if bounds is not None and old is Primitive.FLOAT32:
-        room = pc.max_element_wise(pc.multiply(pc.abs(bounds), FLOAT32_STEP), FLOAT32_TINY)
-        bounds = pc.add(bounds, pc.multiply(room, float(sign)))
+        step, tiny, side = (scalar(each, pa.float64()) for each in (FLOAT32_STEP, FLOAT32_TINY, float(sign)))
+        room = pc.max_element_wise(pc.multiply(pc.abs(bounds), step), tiny)
+        bounds = pc.if_else(pc.is_finite(bounds), pc.add(bounds, pc.multiply(room, side)), bounds)
     if bounds is None or old == new:
         return bounds
     if is_integer(old) and is_integer(new):
@@ -360,7 +362,7 @@ def _promoted(bounds: Column | None, physical: Field, today: Field, sign: int) -
 
 def _date_bounds(bounds: Column, new: Timestamp) -> Column | None:
     try:
-        return pc.multiply_checked(bounds.cast(pa.int64()), _SECONDS_PER_DAY * PER_SECOND[new.unit])
+        return pc.multiply_checked(bounds.cast(pa.int64()), scalar(_SECONDS_PER_DAY * PER_SECOND[new.unit], pa.int64()))
     except pa.ArrowInvalid:
         return None
 

@@ -133,8 +133,9 @@ class LogCheck:
         )
 
     def _report(self, name: str, problem: object, *, harmless: bool = False, can_repair: bool = False) -> None:
-        text = str(problem)
-        self.problems.append(Problem(object=self.prefix + name, problem=text, harmless=harmless, can_repair=can_repair))
+        key = self.prefix + name
+        text = str(problem).removeprefix(f"{self.store.url}/").removeprefix(f"{key}: ")
+        self.problems.append(Problem(object=key, problem=text, harmless=harmless, can_repair=can_repair))
 
     def _load_base(self, sizes: dict[str, int], last_empty: int) -> None:
         """Begin with the base that stands for the empty commits."""
