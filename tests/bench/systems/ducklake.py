@@ -29,11 +29,7 @@ class DuckLake:
             f"ATTACH 'ducklake:{prefix}{place.local}/catalog.{catalog}' AS lake "
             f"(DATA_PATH '{place.root}/data', DATA_INLINING_ROW_LIMIT {inline_rows})"
         )
-        # Loading code is to DuckDB what importing is to Python: not part of opening a table.
-        self._connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
-        for name in ("ducklake", "sqlite_scanner") if catalog == "sqlite" else ("ducklake",):
-            folder = Path(str(import_module(f"duckdb_extension_{name}").__file__)).parent
-            self._connection.execute(f"LOAD '{next(folder.rglob('*.duckdb_extension'))}'")
+        self._connection = loaded(*(("ducklake", "sqlite_scanner") if catalog == "sqlite" else ("ducklake",)))
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         self._connection.execute("DETACH DATABASE IF EXISTS lake")
@@ -76,6 +72,15 @@ class DuckLake:
             return self._connection.sql(query.sql("lake.t")).to_arrow_table()
 
         return {"sql": ask}
+
+
+def loaded(*extensions: str) -> duckdb.DuckDBPyConnection:
+    """DuckDB with extensions. Loading code is to it what importing is to Python: not part of opening a table."""
+    connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
+    for name in extensions:
+        folder = Path(str(import_module(f"duckdb_extension_{name}").__file__)).parent
+        connection.execute(f"LOAD '{next(folder.rglob('*.duckdb_extension'))}'")
+    return connection
 
 
 def make(place: Place, *, catalog: str = "duckdb", inline_rows: int = 0) -> System:
