@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from tests.bench.bench import DOCUMENT, Bench, Options
 from tests.bench.measure import load, machine
 from tests.bench.report import print_section, write_section
-from tests.bench.workloads import bulk_write, cold_open, planning, requests, scan, small_commits, writers
+from tests.bench.workloads import bulk_write, cold_open, file_entries, planning, requests, scan, small_commits, writers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from tests.bench.report import Section
 
 WORKLOADS: Final[dict[str, ModuleType]] = {
-    module.KEY: module for module in (small_commits, cold_open, bulk_write, scan, planning, writers, requests)
+    module.KEY: module
+    for module in (small_commits, cold_open, file_entries, bulk_write, scan, planning, writers, requests)
 }
 
 
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             peers=None if given.peers is None else tuple(filter(None, given.peers.split(","))),
             rows=given.rows,
             commits=given.commits,
+            entries=given.entries,
             writers=given.writers,
             repeat=given.repeat,
             work=work,
@@ -68,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--peers", help="systems beside tablelog by the beginnings of their names (default: all)")
     parser.add_argument("--rows", type=int, default=10_000_000, help="rows of the bulk workloads")
     parser.add_argument("--commits", type=int, default=1000, help="commits of the workloads about small commits")
+    parser.add_argument("--entries", type=int, default=1_000_000, help="file entries of W3 at the most")
     parser.add_argument("--writers", type=int, default=8, help="processes of W6")
     parser.add_argument("--repeat", type=int, default=3, help="runs of what is measured over whole runs")
     parser.add_argument("--work", help="folder for data, kept afterwards (default: a temporary one)")

@@ -28,6 +28,7 @@ class Options:
     """Beginnings of the names of systems; None is all."""
     rows: int
     commits: int
+    entries: int
     writers: int
     repeat: int
     work: Path
@@ -35,8 +36,8 @@ class Options:
     def command(self, key: str) -> str:
         """What repeats one workload of this run."""
         peers = "" if self.peers is None else f" --peers {','.join(self.peers)}"
-        sizes = f"--rows {self.rows} --commits {self.commits} --writers {self.writers} --repeat {self.repeat}"
-        return f"python -m tests.bench --only {key} {sizes}{peers}"
+        sizes = f"--rows {self.rows} --commits {self.commits} --entries {self.entries} --writers {self.writers}"
+        return f"python -m tests.bench --only {key} {sizes} --repeat {self.repeat}{peers}"
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ held in memory and reads the table anew, as a new process would; the rest asks a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import pyarrow as pa
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tests.bench.queries import Query
 
     Way: TypeAlias = Callable[[Query], pa.Table]
+    Plan: TypeAlias = Callable[[int], "Planned"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,26 @@ class System(Protocol):
 
     def ways(self) -> Mapping[str, Way]:
         """Ways to ask the open table, the system's own best ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """What a system would read to find an id."""
+
+    files: int
+    first: str
+    """Where one of them is; it ends with the path of its entry. Empty if there are none."""
+
+
+@runtime_checkable
+class EntriesSystem(Protocol):
+    """One table of `entries` whose data files nobody ever wrote."""
+
+    def build(self, count: int) -> None:
+        """A new table with that many entries, added in a hundred commits."""
+
+    def open(self, way: str) -> Plan:
+        """Read the table as a new process would; the answer plans to look for an id, in one of the system's ways."""
 
 
 def as_table(stream: Any) -> pa.Table:
