@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from tablelog.log.blocks import Block
     from tablelog.store.base import ObjectStore
 
-INLINE_MAX: Final = 1000
-"""Adds and removes that a commit holds itself; about a megabyte of JSON."""
+INLINE_MAX: Final = 128
+"""Adds and removes that a commit holds itself: reading so many takes some milliseconds."""
 _KINDS: Final = "tablelog.actions"
 
 

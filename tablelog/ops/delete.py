@@ -23,8 +23,9 @@ import pyarrow.compute as pc
 from tablelog.format.actions import removal
 from tablelog.format.layout import column_sources
 from tablelog.format.predicate import Truth
+from tablelog.ops.known import Known
 from tablelog.ops.planned import Planned
-from tablelog.ops.scan import file_outcomes, plan_scan
+from tablelog.ops.scan import plan_scan
 from tablelog.ops.write import write_rows
 from tablelog.parquet.arrow import arrow_schema
 from tablelog.parquet.reader import read_batches
@@ -100,8 +101,9 @@ class Deletion:
     def _settle(self, files: list[AddFile], metadata: Metadata) -> None:
         """Find out for each of the files which of the three answers holds."""
         candidates: list[AddFile] = []
+        known = Known(metadata)
         for file in files:
-            truth = file_outcomes(metadata, self._condition.predicate, file)
+            truth = known.outcomes(self._condition.predicate, file)
             if Truth.TRUE not in truth:
                 self._untouched.add(file.path)
             elif truth == Truth.TRUE:

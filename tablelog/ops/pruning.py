@@ -16,7 +16,7 @@ from __future__ import annotations
 import decimal
 import json
 from bisect import bisect_left, bisect_right
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, assert_never
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, assert_never
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -37,10 +37,11 @@ from tablelog.format.predicate import (
     field_ids_of,
     outcomes,
 )
+from tablelog.format.statistics import FieldStatistics
 from tablelog.format.types import PER_SECOND, Decimal, Primitive, Timestamp, is_float, is_integer
-from tablelog.log.blocks import GroupBlock
 from tablelog.log.file_rows import max_column, min_column, nans_column, nulls_column, plain_type
-from tablelog.parquet.plain import falses, one, scalar
+from tablelog.ops.known import Known
+from tablelog.parquet.plain import TRUE, falses, scalar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,25 +71,6 @@ Verdict: TypeAlias = "bool | Column"
 """Whether files may match: all alike, or each."""
 
 
-class _Source(Protocol):
-    """What is known of some files, or of groups of them, as columns."""
-
-    def schema_ids(self) -> Sequence[int] | None:
-        """Schemas under which the files were written; None if that is not known."""
-
-    def is_of(self, schema_id: int) -> Verdict:
-        """Which files are of a schema."""
-
-    def bounds(self, field_id: int, type_: DataType, *, low: bool) -> Column | None:
-        """Lower or upper bounds of a field, in the plain type; None if there are none."""
-
-    def counts(self, column: str) -> Column | None:
-        """Null or NaN counts, not too small; None if there are none."""
-
-    def row_counts(self) -> Column | None:
-        """Rows of each file; None if that is not known."""
-
-
 class _Files:
     """Every file of a block."""
 
@@ -97,47 +79,29 @@ class _Files:
         self._schemas = block.columns(("schema",))["schema"]
 
     def schema_ids(self) -> Sequence[int]:
+        """Schemas under which the files were written."""
+        known = self._block.bounds("schema", Primitive.INT64)
+        if known is not None and known[0] == known[1]:
+            return (int(known[0]),)
         ids: list[int] = self._schemas.unique().to_pylist()
         return ids
 
     def is_of(self, schema_id: int) -> Verdict:
+        """Which files are of a schema."""
         return pc.equal(self._schemas, scalar(schema_id, pa.int64()))
 
     def bounds(self, field_id: int, type_: DataType, *, low: bool) -> Column | None:
+        """Lower or upper bounds of a field, in the plain type; None if there are none."""
         array = self._block.column((min_column if low else max_column)(field_id, type_))
         return array if array is None or isinstance(type_, Decimal) else array.cast(plain_type(type_))
 
     def counts(self, column: str) -> Column | None:
+        """Null or NaN counts; None if there are none."""
         return self._block.column(column)
 
-    def row_counts(self) -> Column | None:
+    def row_counts(self) -> Column:
+        """Rows of each file."""
         return self._block.columns(("rows",))["rows"]
-
-
-class _Group:
-    """All files of a block as if they were one."""
-
-    def __init__(self, block: Block) -> None:
-        self._block = block
-
-    def schema_ids(self) -> Sequence[int] | None:
-        ids = self._block.bounds("schema", Primitive.INT64)
-        return None if ids is None or ids[0] != ids[1] else (int(ids[0]),)
-
-    def is_of(self, schema_id: int) -> Verdict:  # noqa: ARG002 - there is one
-        return True
-
-    def bounds(self, field_id: int, type_: DataType, *, low: bool) -> Column | None:
-        plain = Primitive.FLOAT64 if type_ is Primitive.FLOAT32 else type_
-        found = self._block.bounds((min_column if low else max_column)(field_id, type_), plain)
-        return None if found is None else one(found[0 if low else 1], plain_type(type_))
-
-    def counts(self, column: str) -> Column | None:
-        found = self._block.bounds(column, Primitive.INT64)
-        return None if found is None else one(found[1], pa.int64())
-
-    def row_counts(self) -> Column | None:
-        return None
 
 
 class Pruning:
@@ -149,13 +113,21 @@ class Pruning:
         self._metadata = metadata
         self._predicate = predicate
         self._buckets = buckets
+        self._known = Known(metadata)
 
     def rules_out(self, block: Block) -> bool:
         """See `Narrowing`."""
-        if not isinstance(block, GroupBlock):
+        schemas = block.bounds("schema", Primitive.INT64)
+        if schemas is None or schemas[0] != schemas[1]:
             return False
-        verdict = self._may(self._predicate, _Group(block))
-        return not verdict if isinstance(verdict, bool) else not verdict[0].as_py()
+        types = self._metadata.schemas[int(schemas[0])]
+        statistics = {
+            field_id: _of_all(block, field_id, field.type)
+            for field_id in self.field_ids
+            if (field := types.part(field_id)) is not None
+        }
+        whole = AddFile(path="-", size_bytes=0, row_count=1, schema_id=types.id, statistics=statistics)
+        return Truth.TRUE not in self._known.outcomes(self._predicate, whole)
 
     def columns(self, block: Block) -> Sequence[str]:
         """See `Narrowing`."""
@@ -178,14 +150,14 @@ class Pruning:
         text = (columns[name].cast(pa.string()) for name in ("partitioning", "schema", "partition"))
         encoded = pc.binary_join_element_wise(*text, " ").dictionary_encode()
         held = [self._bucket_may_hold(*each.split(" ", 2)) for each in encoded.dictionary.to_pylist()]
-        return pa.array(held, pa.bool_()).take(encoded.indices).fill_null(True)
+        return _unless_known(pa.array(held, pa.bool_()).take(encoded.indices))
 
     def _bucket_may_hold(self, partitioning_id: str, schema_id: str, values: str) -> bool:
         return self._buckets.may_hold(int(partitioning_id), int(schema_id), json.loads(values))
 
     # ------------------------------------------------------------------ the predicate
 
-    def _may(self, predicate: Predicate, files: _Source) -> Verdict:
+    def _may(self, predicate: Predicate, files: _Files) -> Verdict:
         match predicate:
             case And(operands=operands):
                 verdict: Verdict = True
@@ -212,7 +184,7 @@ class Pruning:
             case _:
                 assert_never(predicate)
 
-    def _may_not(self, predicate: Predicate, files: _Source) -> Verdict:
+    def _may_not(self, predicate: Predicate, files: _Files) -> Verdict:
         match predicate:
             case And(operands=operands):
                 return self._may(Or(tuple(Not(operand) for operand in operands)), files)
@@ -229,11 +201,9 @@ class Pruning:
             case _:
                 assert_never(predicate)
 
-    def _leaf(self, predicate: Comparison | IsIn | IsNull, field_id: int, files: _Source) -> Verdict:
+    def _leaf(self, predicate: Comparison | IsIn | IsNull, field_id: int, files: _Files) -> Verdict:
         """Schema by schema: a field may have another type in older files, or be younger than they are."""
         schema_ids = files.schema_ids()
-        if schema_ids is None:
-            return True
         verdict: Verdict = False
         for schema_id in schema_ids:
             found = self._in_schema(predicate, field_id, schema_id, files)
@@ -241,7 +211,7 @@ class Pruning:
         return verdict
 
     def _in_schema(
-        self, predicate: Comparison | IsIn | IsNull, field_id: int, schema_id: int, files: _Source
+        self, predicate: Comparison | IsIn | IsNull, field_id: int, schema_id: int, files: _Files
     ) -> Verdict:
         today, written = self._metadata.schema.part(field_id), self._metadata.schemas[schema_id]
         assert today is not None
@@ -264,19 +234,30 @@ class Pruning:
         return _and(verdict, _some_not_null(low, field_id, files))
 
 
+def _of_all(block: Block, field_id: int, type_: DataType) -> FieldStatistics:
+    """What is known of a field in all files of a block as if they were one."""
+    plain = Primitive.FLOAT64 if type_ is Primitive.FLOAT32 else type_
+    low, high = (block.bounds(name(field_id, type_), plain) for name in (min_column, max_column))
+    nulls, nans = (block.bounds(name(field_id), Primitive.INT64) for name in (nulls_column, nans_column))
+    return FieldStatistics(
+        min=None if low is None else low[0],
+        max=None if high is None else high[1],
+        null_count=0 if nulls is not None and nulls[1] == 0 else None,
+        nan_count=0 if not is_float(type_) or (nans is not None and nans[1] == 0) else None,
+    )
+
+
 def _positive(counts: Column) -> Column:
     """Which counts are more than none, or unknown."""
-    some: Column = pc.greater(counts, scalar(0, pa.int64()))
-    return some.fill_null(True)
+    return _unless_known(pc.greater(counts, scalar(0, pa.int64())))
 
 
-def _some_not_null(low: Column | None, field_id: int, files: _Source) -> Verdict:
+def _some_not_null(low: Column | None, field_id: int, files: _Files) -> Verdict:
     """Files without bounds are often those in which every row is null: nothing can be compared there."""
     nulls, row_counts = files.counts(nulls_column(field_id)), files.row_counts()
-    if nulls is None or row_counts is None or (low is not None and not low.null_count):
+    if nulls is None or (low is not None and not low.null_count):
         return True
-    fewer: Column = pc.less(nulls, row_counts)
-    return fewer.fill_null(True)
+    return _unless_known(pc.less(nulls, row_counts))
 
 
 def _compare(predicate: Comparison | IsIn, low: Column | None, high: Column | None, type_: DataType) -> Verdict:
@@ -319,7 +300,12 @@ def _members_between(members: tuple[Scalar, ...], low: Column | None, high: Colu
 
 
 def _holds(compare: Any, bounds: Column | None, value: pa.Scalar[Any]) -> Verdict:
-    return True if bounds is None else compare(bounds, value).fill_null(True)
+    return True if bounds is None else _unless_known(compare(bounds, value))
+
+
+def _unless_known(verdict: Column) -> Column:
+    """What is not known is possible."""
+    return pc.fill_null(verdict, TRUE) if verdict.null_count else verdict
 
 
 def _scalar(value: Scalar, type_: DataType) -> pa.Scalar[Any] | None:

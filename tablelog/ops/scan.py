@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from tablelog.format.layout import Layout, group_by_layout, is_unchanged, statistics_as
-from tablelog.format.predicate import ALWAYS, Truth, outcomes
-from tablelog.format.statistics import UNKNOWN
+from tablelog.format.layout import Layout, group_by_layout
+from tablelog.format.predicate import ALWAYS, Truth
 from tablelog.log.files import Files
 from tablelog.ops.buckets import Buckets
+from tablelog.ops.known import Known
 from tablelog.ops.pruning import Pruning
 
 if TYPE_CHECKING:
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 
     from tablelog.format.actions import AddFile
     from tablelog.format.predicate import Predicate
-    from tablelog.format.statistics import FieldStatistics
     from tablelog.format.types import Field
-    from tablelog.log.metadata import Metadata
     from tablelog.log.state import TableState
 
 
@@ -70,43 +68,13 @@ def plan_scan(
 
 
 def _matching(state: TableState, predicate: Predicate) -> tuple[AddFile, ...]:
-    buckets, known = Buckets(state.metadata, predicate), _Known(state.metadata)
+    buckets, known = Buckets(state.metadata, predicate), Known(state.metadata)
     return tuple(
         file
         for file in state.files_for(Pruning(state.metadata, predicate, buckets))
         if Truth.TRUE in known.outcomes(predicate, file)
         and buckets.may_hold(file.partitioning_id, file.schema_id, file.partition_values)
     )
-
-
-def file_outcomes(metadata: Metadata, predicate: Predicate, file: AddFile) -> Truth:
-    """The truth values that rows of a file may give."""
-    return _Known(metadata).outcomes(predicate, file)
-
-
-class _Known:
-    """What the log knows of a table's files, in terms of its columns today."""
-
-    def __init__(self, metadata: Metadata) -> None:
-        self._metadata = metadata
-        self._unchanged: dict[tuple[int, int], bool] = {}
-        """By schema and field id, whether files hold the field just as it is today: asked for every file."""
-
-    def outcomes(self, predicate: Predicate, file: AddFile) -> Truth:
-        return outcomes(predicate, lambda field_id: self._statistics(file, field_id), file.row_count)
-
-    def _statistics(self, file: AddFile, field_id: int) -> FieldStatistics:
-        place = (file.schema_id, field_id)
-        if place not in self._unchanged:
-            self._unchanged[place] = is_unchanged(self._field(field_id), self._metadata.schemas[file.schema_id])
-        if self._unchanged[place]:
-            return file.statistics.get(field_id, UNKNOWN)
-        return statistics_as(self._field(field_id), file, self._metadata.schemas[file.schema_id])
-
-    def _field(self, field_id: int) -> Field:
-        field = self._metadata.schema.part(field_id)
-        assert field is not None
-        return field
 
 
 def _first_rows(files: Iterable[AddFile], limit: int) -> Iterator[AddFile]:

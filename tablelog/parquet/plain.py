@@ -7,12 +7,16 @@ takes to open a table of ten thousand commits. What follows hands over bytes.
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+TRUE: Final[Any] = pa.Array.from_buffers(pa.bool_(), 1, [None, pa.py_buffer(b"\1")])[0]
+"""True as a scalar."""
 
 
 def ints(values: Iterable[int]) -> Any:
@@ -31,16 +35,10 @@ def falses(count: int) -> Any:
 
 
 def scalar(value: float | str | bytes, type_: pa.DataType) -> Any:
-    """A scalar of an integer, float, text or binary type; see `one`.
+    """A scalar of an integer, float, text or binary type.
 
     >>> scalar(5, pa.int32()), scalar("å", pa.string())
     (<pyarrow.Int32Scalar: 5>, <pyarrow.StringScalar: 'å'>)
-    """
-    return one(value, type_)[0]
-
-
-def one(value: Any, type_: pa.DataType) -> Any:
-    """An array of one value; of types other than integers, floats, text and bytes the converter makes it.
 
     Raises:
         OverflowError, pa.ArrowInvalid: the type cannot hold the value.
@@ -49,9 +47,9 @@ def one(value: Any, type_: pa.DataType) -> Any:
     if isinstance(value, str | bytes):
         data = value.encode() if isinstance(value, str) else value
         ends = pa.py_buffer(array("i", (0, len(data))))
-        return pa.Array.from_buffers(type_, 1, [None, ends, pa.py_buffer(data)])
+        return pa.Array.from_buffers(type_, 1, [None, ends, pa.py_buffer(data)])[0]
     if pa.types.is_floating(type_):
-        return pa.Array.from_buffers(pa.float64(), 1, [None, pa.py_buffer(array("d", (value,)))]).cast(type_)
+        return pa.Array.from_buffers(pa.float64(), 1, [None, pa.py_buffer(array("d", (value,)))])[0].cast(type_)
     if pa.types.is_uint64(type_):
-        return pa.Array.from_buffers(type_, 1, [None, pa.py_buffer(array("Q", (value,)))])
-    return ints((value,)).cast(type_) if pa.types.is_integer(type_) else pa.array([value], type_)
+        return pa.Array.from_buffers(type_, 1, [None, pa.py_buffer(array("Q", (int(value),)))])[0]
+    return ints((int(value),))[0].cast(type_)

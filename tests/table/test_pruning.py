@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 import tablelog as tl
 from tablelog.conditions import condition_on
 from tablelog.format.predicate import Truth
-from tablelog.ops.scan import file_outcomes
+from tablelog.ops.known import Known
 from tests.table.clauses import Between, Both, Clause, Compare, Either, In, Not, Null, Same
 
 if TYPE_CHECKING:
@@ -248,7 +248,7 @@ def check_log(fixture: Fixture, where: str, values: list[bool | None]) -> None:
     """What the log says about each file holds for each of its rows."""
     predicate = condition_on(where)(fixture.snapshot.schema).predicate
     for file, start, end in fixture.files:
-        said = file_outcomes(fixture.snapshot.state.metadata, predicate, file)
+        said = Known(fixture.snapshot.state.metadata).outcomes(predicate, file)
         for value in values[start:end]:
             assert TRUTHS[value] in said, f"{where}: {file.path} was said to give {said} but has {value}"
 
