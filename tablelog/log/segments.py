@@ -27,7 +27,7 @@ from tablelog.log.parts import REMOVE_SCHEMA, Change, Segment
 from tablelog.parquet.sealed import Sealed, encode_sealed, open_sealed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from tablelog.log.blocks import Block
     from tablelog.store.base import ObjectStore
@@ -37,6 +37,9 @@ GROUP_ROWS: Final = 32_768
 """Rows of a row group at most: what is read for one file that a query needs."""
 _TOGETHER_ROWS: Final = 8192
 """A segment with no more rows is one row group: there is nothing to leave out, and each has a price."""
+_LAST: Final = ("timestamp", "file_change", "row_change", "byte_change", "added", "removed", "action")
+"""What says of each commit when it was and how it changed the totals, then the changes: any version's facts."""
+_ASCENDING: Final = ("timestamp", "added")
 _PROPERTY: Final = "tablelog.segment"
 _KIND: Final = pa.field("kind", pa.string())
 _ACTION: Final = pa.field("action", pa.string())
@@ -48,7 +51,7 @@ def encode_segment(segment: Segment) -> tuple[bytes, str]:
     """A segment's bytes, and their digest."""
     runs = list(_runs(segment))
     columns = statistics_fields([table for _, table in runs])
-    schema = pa.schema([_KIND, *FILE_SCHEMA, *list(FACTS_SCHEMA)[1:], _ACTION, *columns])
+    schema = _in_order([_KIND, *FILE_SCHEMA, *columns, *list(FACTS_SCHEMA)[1:], _ACTION])
     together = sum(table.num_rows for _, table in runs) <= _TOGETHER_ROWS
     groups = [runs] if together else [[run] for run in runs]
     summary = {
@@ -67,7 +70,14 @@ def encode_segment(segment: Segment) -> tuple[bytes, str]:
     }
     rows = (pa.concat_tables([padded(table, _KINDS[kind], schema) for kind, table in group]) for group in groups)
     bounded = () if together else ("schema", *(column.name for column in columns))
-    return encode_sealed(rows, schema, {_PROPERTY: json.dumps(summary, separators=(",", ":"))}, bounded)
+    properties = {_PROPERTY: json.dumps(summary, separators=(",", ":"))}
+    return encode_sealed(rows, schema, properties, bounded, _ASCENDING)
+
+
+def _in_order(fields: Iterable[pa.Field[Any]]) -> pa.Schema:
+    """The columns, those last of which opening an object needs all rows, so that they lie together at its end."""
+    by_name = {field.name: field for field in fields}
+    return pa.schema([*(field for name, field in by_name.items() if name not in _LAST), *(by_name[n] for n in _LAST)])
 
 
 def statistics_fields(tables: Sequence[pa.Table]) -> list[pa.Field[Any]]:
@@ -81,8 +91,9 @@ def _runs(segment: Segment) -> Iterator[tuple[str, pa.Table]]:
     for kind, blocks in _blocks(segment):
         for block in blocks:
             table = _rows_of(kind, block)
-            for start in range(0, block.row_count, GROUP_ROWS):
-                yield kind, table.slice(start, GROUP_ROWS)
+            at_once = block.row_count if kind == _COMMIT else GROUP_ROWS  # facts are wanted of all commits
+            for start in range(0, block.row_count, at_once):
+                yield kind, table.slice(start, at_once)
     if segment.changes:
         yield _CHANGE, _change_table(segment.changes)
 
@@ -242,9 +253,8 @@ def _changes(block: Block) -> Iterator[Change]:
 
 
 def extent_of(segment: Segment) -> Extent:
-    """Where the part of a segment's object begins that opening it needs."""
+    """How large a segment's object is, and where the part begins that opening it at any version needs."""
     sealed = segment.sealed
     assert sealed is not None
-    last_group = sealed.metadata.num_row_groups - 1
-    start = sealed.tail_of(last_group) if segment.changes else sealed.tail_start
-    return Extent(segment.first, segment.last, sealed.size_bytes, start)
+    starts = [sealed.start_of(block.group, _LAST[0]) for block in segment.facts_blocks if isinstance(block, GroupBlock)]
+    return Extent(segment.first, segment.last, sealed.size_bytes, min(starts, default=sealed.tail_start))

@@ -22,7 +22,7 @@ from tablelog.format import names
 from tablelog.format.actions import ActionReader, AddFile, FileActions, RemoveFile, SetHorizon
 from tablelog.format.hint import FAN_OUT_DEFAULT, FAN_OUT_MAX, FAN_OUT_MIN
 from tablelog.log.actions_object import open_actions
-from tablelog.log.facts import FACTS_SCHEMA, Commit, Totals, commit_of, commits_of, datetime_of
+from tablelog.log.facts import FACTS_SCHEMA, Commit, Totals, commits_of, datetime_of
 from tablelog.log.file_rows import min_column
 from tablelog.log.files import files_at
 from tablelog.log.lineage import Lineage, Merging
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from tablelog.store.base import ObjectStore
 
 LOG_FAN_OUT: Final = "log_fan_out"
+_FACTS_AT_ONCE: Final = 256
 
 
 class TableState:
@@ -339,11 +340,12 @@ class TableHistory:
     def commits(self, until: int) -> Iterator[Commit]:
         """What can still be read of the history up to a version, newest first."""
         for part in reversed(self.lineage.parts):
-            if isinstance(part, Step):
-                found = [commit_of(part)]
-            else:
-                found = list(commits_of(part.facts(tuple(FACTS_SCHEMA.names))))
-            yield from (commit for commit in reversed(found) if self.horizon <= commit.version <= until)
+            if part.first > until or part.last < self.horizon:
+                continue
+            facts = part.facts(tuple(FACTS_SCHEMA.names))
+            for start in reversed(range(0, facts.num_rows, _FACTS_AT_ONCE)):
+                found = list(commits_of(facts.slice(start, _FACTS_AT_ONCE)))
+                yield from (commit for commit in reversed(found) if self.horizon <= commit.version <= until)
 
     def metadata_at(self, version: int) -> Metadata:
         """Everything but files at a version."""

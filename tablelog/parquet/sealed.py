@@ -44,14 +44,22 @@ _HOLE_BYTES: Final = 256 * 1024
 
 
 def encode_sealed(
-    groups: Iterable[pa.Table], schema: pa.Schema, properties: Mapping[str, str], bounded: Sequence[str] = ()
+    groups: Iterable[pa.Table],
+    schema: pa.Schema,
+    properties: Mapping[str, str],
+    bounded: Sequence[str] = (),
+    ascending: Sequence[str] = (),
 ) -> tuple[bytes, str]:
     """A sealed object with one row group per table, and its digest.
 
-    `properties` stand in the footer, and so does what the columns named in `bounded` hold least and most.
+    `properties` stand in the footer, and so does what the columns named in `bounded` hold least and most. Columns of
+    integers named in `ascending` are kept as differences.
     """
     sink = pa.BufferOutputStream()
-    options: Any = {"write_statistics": list(bounded)} if bounded else {"write_statistics": False}
+    options: Any = {
+        "write_statistics": list(bounded) or False,
+        "column_encoding": dict.fromkeys(ascending, "DELTA_BINARY_PACKED") or None,
+    }
     with pq.ParquetWriter(
         sink, schema, compression="zstd", use_dictionary=False, store_schema=False, **options
     ) as writer:
@@ -114,10 +122,13 @@ class _Fetched:
         self._store = store
         self._key = key
         self._memory = mmap.mmap(-1, size_bytes)
+        self._there: list[tuple[int, int]] = []
         self.buffer = pa.py_buffer(self._memory)
 
     def fetch(self, ranges: Sequence[tuple[int, int]]) -> None:
-        together(self._fetch, _joined(ranges))
+        missing = [each for each in ranges if not any(a <= each[0] and each[1] <= b for a, b in self._there)]
+        together(self._fetch, _joined(missing, _HOLE_BYTES))
+        self._there = _joined([*self._there, *missing], 1)
 
     def _fetch(self, part: tuple[int, int]) -> None:
         start, end = part
@@ -125,11 +136,11 @@ class _Fetched:
         self._memory[start : start + len(data)] = data
 
 
-def _joined(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The ranges in order, those that are near to one another as one."""
+def _joined(ranges: Iterable[tuple[int, int]], hole_bytes: int) -> list[tuple[int, int]]:
+    """The ranges in order, those with less than that between them as one."""
     joined: list[tuple[int, int]] = []
     for start, end in sorted(ranges):
-        if joined and start - joined[-1][1] < _HOLE_BYTES:
+        if joined and start - joined[-1][1] < hole_bytes:
             joined[-1] = joined[-1][0], max(end, joined[-1][1])
         else:
             joined.append((start, end))
@@ -186,9 +197,9 @@ class Sealed:
         """What the footer knows of a column in a row group."""
         return self.metadata.row_group(group).column(self._columns[column])
 
-    def tail_of(self, group: int) -> int:
-        """Where the object's end begins, if that shall hold a row group and all after it."""
-        return min((_chunk(self.metadata, group, place)[0] for place in self._columns.values()), default=0)
+    def start_of(self, group: int, column: str) -> int:
+        """Where a column of a row group begins."""
+        return _chunk(self.metadata, group, self._columns[column])[0]
 
     def fetch(self, places: Iterable[tuple[int, str]]) -> None:
         """Make sure that columns of row groups are here and as they were written; at once what lies apart.

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Final
 from tests.bench.bench import DOCUMENT, Bench, Options
 from tests.bench.measure import load, machine
 from tests.bench.report import print_section, write_section
-from tests.bench.workloads import bulk_write, cold_open, file_entries, planning, requests, scan, small_commits, writers
+from tests.bench.workloads import (
+    bulk_write,
+    cold_open,
+    file_entries,
+    log_length,
+    planning,
+    requests,
+    scan,
+    small_commits,
+    writers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +32,17 @@ if TYPE_CHECKING:
 
 WORKLOADS: Final[dict[str, ModuleType]] = {
     module.KEY: module
-    for module in (small_commits, cold_open, file_entries, bulk_write, scan, planning, writers, requests)
+    for module in (
+        small_commits,
+        cold_open,
+        file_entries,
+        bulk_write,
+        scan,
+        planning,
+        writers,
+        requests,
+        log_length,
+    )
 }
 
 
