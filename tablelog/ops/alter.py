@@ -14,10 +14,11 @@ from tablelog.format import schema as schemas
 from tablelog.format.actions import SetCheck, SetPartitioning, SetProperty, SetSchema, SetSortOrder, SortField
 from tablelog.format.partitioning import parse_partitioning
 from tablelog.format.types import children
-from tablelog.ops.write import TARGET_FILE_SIZE, target_file_size_bytes
+from tablelog.log.state import fan_out_of
+from tablelog.ops.write import target_file_size_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from tablelog.format.actions import Action
     from tablelog.format.schema import Schema
@@ -95,9 +96,20 @@ def drop_check(metadata: Metadata, name: str) -> tuple[Action, ...]:
 def set_property(metadata: Metadata, name: str, value: str | None) -> tuple[Action, ...]:  # noqa: ARG001 - one shape for all
     """One setting; None removes it."""
     schemas.check_name(name, "property name")
-    if value is not None and name == TARGET_FILE_SIZE:
-        target_file_size_bytes({name: value})
+    if value is not None:
+        check_settings({name: value})
     return (SetProperty(name=name, value=value),)
+
+
+def check_settings(properties: Mapping[str, str]) -> None:
+    """Make sure that the properties that mean something to tablelog make sense; others are the user's own.
+
+    Raises:
+        InvalidError: one does not.
+
+    """
+    target_file_size_bytes(properties)
+    fan_out_of(properties)
 
 
 def set_partitioning(metadata: Metadata, texts: Iterable[str]) -> tuple[Action, ...]:

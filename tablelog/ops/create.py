@@ -20,9 +20,8 @@ from tablelog.format.partitioning import UNPARTITIONED, parse_partitioning
 from tablelog.format.schema import check_name, new_schema
 from tablelog.format.types import children, is_float
 from tablelog.log.metadata import Metadata
-from tablelog.ops.alter import parse_sort_order
+from tablelog.ops.alter import check_settings, parse_sort_order
 from tablelog.ops.planned import Planned
-from tablelog.ops.write import target_file_size_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from tablelog.format.actions import Action
     from tablelog.format.schema import Schema
     from tablelog.format.types import Field
-from tablelog.ops.write import Written
+    from tablelog.ops.write import Written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +56,7 @@ def new_metadata(fields: Iterable[Field], options: TableOptions) -> Metadata:
     if key:
         members = (replace(column, nullable=False) if column.id in key else column for column in schema)
         schema = replace(schema, fields=tuple(members))
-    target_file_size_bytes(options.properties)
+    check_settings(options.properties)
     for name in options.checks:
         check_name(name, "constraint name")
     for name in options.properties:

@@ -30,6 +30,16 @@ _COLUMNS: Final = (
     Column(name="round trips", digits=0, ranked=False),
     Column(name="ms", digits=0, ranked=False),
 )
+_FAN_OUTS: Final = (4, 8, 16, 32, 64)
+_FAN_OUT_COMMITS: Final = 5000
+_FAN_OUT_PROBE: Final = 137
+_FAN_OUT_COLUMNS: Final = (
+    Column(name="extra requests per append", digits=3),
+    Column(name="CPU ms per append", digits=2),
+    Column(name="MB of segments"),
+    Column(name="gets to open, mean"),
+    Column(name="gets to open, most", digits=0),
+)
 _TEXT: Final = (
     "A log in memory behind a store that answers after 50 ms and counts. Round trips are the longest row of requests of "
     "which each began after the answer to the one before. *open* is a handle that knows nothing, asked for the newest "
@@ -41,7 +51,7 @@ _TEXT: Final = (
 
 def run(bench: Bench) -> Section:
     sizes = sorted({*_SIZES, bench.options.entries // 10})
-    tables = [_measure(size) for size in sizes]
+    tables = [*(_measure(size) for size in sizes), _fan_outs()]
     return Section(key=KEY, title="requests by length of history", text=_TEXT, tables=tables)
 
 
@@ -69,6 +79,34 @@ def _measure(commits: int) -> Table:
         store.delete(info.key)
     measured.rows["open, no segments"] = _asked(store, lambda: OpenTable(store, "t").row_count)
     assert table.row_count == commits * 100
+    return measured
+
+
+def _fan_outs() -> Table:
+    """What the fan-out costs writers and readers."""
+    measured = Table(title=f"fan-out, {_FAN_OUT_COMMITS:,} commits", columns=_FAN_OUT_COLUMNS, first="fan-out")
+    for fan_out in _FAN_OUTS:
+        name = f"fan-out-{fan_out}"
+        connect(f"memory://{name}").create_table("t", {"id": "int64"}, properties={"log_fan_out": fan_out})
+        store = LatentStore(PrefixedStore(named_memory_store(name), "t"))
+        writer = OpenTable(store, "t")
+        writer.version  # noqa: B018 - opening is not part of what is measured
+        opened: list[int] = []
+        began = time.process_time()
+        store.reset(delay_s=0.0)
+        puts = 0
+        for number in range(_FAN_OUT_COMMITS):
+            _append(writer, number)
+            if number % _FAN_OUT_PROBE == _FAN_OUT_PROBE - 1:
+                puts += store.counts["PUT"] + store.counts["conditional PUT"]
+                store.reset(delay_s=0.0)
+                OpenTable(store, "t").version  # noqa: B018 - asking is what is measured
+                opened.append(store.counts.total())
+                store.reset(delay_s=0.0)
+        spent_ms = 1e3 * (time.process_time() - began) / _FAN_OUT_COMMITS
+        merged = sum(info.size_bytes for info in store.list(f"{names.LOG}{names.SEGMENTS}"))
+        extra = puts / _FAN_OUT_COMMITS - 1
+        measured.rows[str(fan_out)] = [extra, spent_ms, merged / 1e6, sum(opened) / len(opened), max(opened)]
     return measured
 
 
