@@ -1,0 +1,64 @@
+"""What one handle knows of a log when its threads, its settings and large commits meet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import tablelog as tl
+from tablelog.format.actions import AddFile, SetProperty, removal
+from tablelog.log import actions_object
+from tablelog.log.state import TableHistory
+from tablelog.ops.create import TableOptions, draft_create, new_metadata
+from tablelog.ops.planned import Planned, draft_of
+from tablelog.parquet.columns import fields_from_user_schema
+from tablelog.store.memory import MemoryStore
+from tablelog.table import Table
+
+if TYPE_CHECKING:
+    from tablelog.format.actions import Action
+    from tablelog.store.base import ObjectStore
+
+
+def new_table(store: ObjectStore, columns: dict[str, str] | None = None, **properties: str) -> Table:
+    """A table without files; writes nothing but its log."""
+    fields = fields_from_user_schema(columns or {"x": "int64"})
+    history = TableHistory(store)
+    table = Table(store, "t", history)
+    planned = draft_create(new_metadata(fields, TableOptions(properties=properties)), None, {})
+    table._log.create(draft_of(planned, history, store))
+    return table
+
+
+def commit(table: Table, *actions: Action) -> None:
+    table._commit(lambda _: Planned(operation="test", actions=actions))
+
+
+def file(name: str, **members: Any) -> AddFile:
+    return AddFile(**{"path": f"data/{name}", "size_bytes": 1, "row_count": 1, "schema_id": 0, **members})
+
+
+def paths(store: ObjectStore) -> list[str]:
+    return [path.removeprefix("data/") for path in Table(store, "t").snapshot().files.paths]
+
+
+def test_a_segment_that_was_written_slowly_does_not_turn_a_handle_back() -> None:
+    class Slow(MemoryStore):
+        """While a segment is put, other threads of the same handle commit."""
+
+        def put_if_absent(self, key: str, data: bytes | memoryview) -> bool:
+            if key.endswith("-2.parquet") and not self.seen:
+                self.seen = True
+                for number in range(2):
+                    commit(table, file(f"other{number}"))
+            return super().put_if_absent(key, data)
+
+        seen = False
+
+    store = Slow()
+    table = new_table(store, log_fan_out="2")
+    commit(table, file("a"))
+    assert table._log.known().version == 3
+    assert table.version == 3
+    assert table.snapshot().files.paths == ["data/a", "data/other0", "data/other1"]
