@@ -62,3 +62,9 @@ def test_a_segment_that_was_written_slowly_does_not_turn_a_handle_back() -> None
     assert table._log.known().version == 3
     assert table.version == 3
     assert table.snapshot().files.paths == ["data/a", "data/other0", "data/other1"]
+
+
+def test_a_table_can_begin_with_so_many_files_that_they_need_an_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actions_object, "INLINE_MAX", 1)
+    table = tl.connect("memory://begin-with-many").create_table("t", {"x": list(range(5))}, partition_by="x")
+    assert sorted(table.to_polars()["x"]) == [0, 1, 2, 3, 4]
