@@ -228,28 +228,31 @@ class TableHistory:
         missing = [path for path in removed if not live.get(path, False)]
         gone = [path for path in missing if path in live]
         if gone or (missing and all(part.is_held for part in self.lineage.parts)):
-            before = set() if gone else self._live_in_segments(missing)
+            before = set() if gone else self._live_in_parts(missing)
             lost = gone or [path for path in missing if path not in before]
             if lost:
                 raise CorruptionError(f"it removes {lost[0]!r}, which is not in the table")
 
     def _live_in_steps(self) -> dict[str, bool]:
-        """Paths of which the commits after the last segment speak, and whether they are live."""
+        """Paths of which the last commits speak, as far back as nothing else is between, and whether they are live."""
         live: dict[str, bool] = {}
         for part in self.lineage.parts:
-            if isinstance(part, Step):
+            if isinstance(part, Segment) or not part.is_held:  # it may take files away that are known, or bring them back
+                live.clear()
+            else:
                 live |= dict.fromkeys((file.path for file in part.removed), False)
                 live |= dict.fromkeys((file.path for file in part.added), True)
         return live
 
-    def _live_in_segments(self, paths: list[str]) -> set[str]:
-        """Those of some paths that are live in segments, which are in memory."""
+    def _live_in_parts(self, paths: list[str]) -> set[str]:
+        """Those of some paths that are live; all parts are in memory."""
         found: set[str] = set()
         wanted = pa.array(paths, pa.string())
         for part in self.lineage.parts:
+            for removed in part.removed_at(part.last):
+                found.difference_update(removed.to_pylist())
+            found.update(file.path for file in part.added if file.path in paths)
             if isinstance(part, Segment):
-                for removed in part.removed_at(part.last):
-                    found.difference_update(removed.to_pylist())
                 for block in part.live:
                     column = block.columns(("path",))["path"]
                     found.update(column.filter(pc.is_in(column, value_set=wanted)).to_pylist())

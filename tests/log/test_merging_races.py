@@ -40,7 +40,7 @@ def file(name: str, **members: Any) -> AddFile:
 
 
 def paths(store: ObjectStore) -> list[str]:
-    return [path.removeprefix("data/") for path in Table(store, "t").snapshot().files.paths]
+    return Table(store, "t").snapshot().files.paths
 
 
 def test_a_segment_that_was_written_slowly_does_not_turn_a_handle_back() -> None:
@@ -68,3 +68,30 @@ def test_a_table_can_begin_with_so_many_files_that_they_need_an_object(monkeypat
     monkeypatch.setattr(actions_object, "INLINE_MAX", 1)
     table = tl.connect("memory://begin-with-many").create_table("t", {"x": list(range(5))}, partition_by="x")
     assert sorted(table.to_polars()["x"]) == [0, 1, 2, 3, 4]
+
+
+def test_a_file_from_before_the_fan_out_was_lowered_can_be_removed() -> None:
+    store = MemoryStore()
+    table = new_table(store)
+    for name in "abcde":
+        commit(table, file(name))
+    commit(table, SetProperty(name="log_fan_out", value="2"))
+    commit(table, file("f"))
+    commit(table, removal(file("b")))
+    commit(table, file("b"))
+    assert paths(store) == table.snapshot().files.paths == ["data/" + name for name in "acdefb"]
+
+
+def test_a_path_comes_back_beside_files_that_stand_in_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    table = new_table(store)
+    for inline_max in (9, 0):
+        commit(table, file("a"))
+        monkeypatch.setattr(actions_object, "INLINE_MAX", inline_max)
+        commit(table, removal(file("a")))
+        monkeypatch.setattr(actions_object, "INLINE_MAX", 9)
+        commit(table, file("a"))
+        monkeypatch.setattr(actions_object, "INLINE_MAX", inline_max)
+        commit(table, removal(file("a")))
+        monkeypatch.setattr(actions_object, "INLINE_MAX", 9)
+    assert table.snapshot().files.paths == []
