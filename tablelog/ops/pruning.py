@@ -226,7 +226,7 @@ class Pruning:
         high = _promoted(files.bounds(field_id, physical.type, low=False), physical, today, +1)
         try:
             verdict = _compare(predicate, low, high, today.type)
-        except (pa.ArrowException, OverflowError, TypeError):  # not comparable: nothing can be said
+        except (pa.ArrowException, ArithmeticError, TypeError, ValueError):  # not comparable: nothing can be said
             return True
         if is_float(today.type) and isinstance(predicate, Comparison) and predicate.operator in _OF_NAN:
             nans = files.counts(nans_column(field_id))

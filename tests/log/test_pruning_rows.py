@@ -31,3 +31,12 @@ def kept(type_: str, bound: Any, predicate: Predicate) -> bool:
 def test_infinite_bounds_of_float32_are_bounds(bound: float) -> None:
     assert kept("float32", bound, Comparison(1, Operator.EQUAL, bound))
     assert not kept("float32", bound, Comparison(1, Operator.EQUAL, 0.0))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, decimal.Decimal("Infinity"), "a", b"a", 1 << 70], ids=repr)
+def test_whole_numbers_can_be_compared_with_anything(value: Any) -> None:
+    for type_ in ("int64", "date", "timestamp[us]", "decimal(9, 2)"):
+        bound = decimal.Decimal(5) if type_.startswith("decimal") else 5
+        for operator in Operator:
+            kept(type_, bound, Comparison(1, operator, value))
+        kept(type_, bound, is_in(1, [1, 2, value]))
