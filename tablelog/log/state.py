@@ -279,7 +279,7 @@ class TableHistory:
 
     def merging(self, version: int) -> Merging:
         """How segments are made that end with a version."""
-        return Merging(fan_out_of(self.metadata_at(version).properties), self.reader, self._order(version))
+        return Merging(_fan_out_as_it_stands(self.metadata_at(version).properties), self.reader, self._order(version))
 
     def _order(self, version: int) -> tuple[str, ...]:
         """Columns by which live files of a segment are sorted that ends with a version."""
@@ -365,11 +365,20 @@ def fan_out_of(properties: Mapping[str, str]) -> int:
     text = properties.get(LOG_FAN_OUT)
     if text is None:
         return FAN_OUT_DEFAULT
-    if not text.isdecimal() or not FAN_OUT_MIN <= int(text) <= FAN_OUT_MAX:
+    is_short = len(text) <= len(str(FAN_OUT_MAX))  # Python refuses to read thousands of digits
+    if not is_short or not text.isdecimal() or not FAN_OUT_MIN <= int(text) <= FAN_OUT_MAX:
         raise InvalidError(
             f"property {LOG_FAN_OUT} is {text!r}; it must be a whole number from {FAN_OUT_MIN} to {FAN_OUT_MAX}"
         )
     return int(text)
+
+
+def _fan_out_as_it_stands(properties: Mapping[str, str]) -> int:
+    """The same where the property stands in a log, which stays readable whatever somebody wrote there."""
+    try:
+        return fan_out_of(properties)
+    except InvalidError:
+        return FAN_OUT_DEFAULT
 
 
 class _told:  # noqa: N801 - used like a function

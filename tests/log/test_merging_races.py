@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import tablelog as tl
-from tablelog.format.actions import AddFile, SetProperty, removal
+from tablelog.errors import InvalidError
+from tablelog.format.actions import AddFile, SetProperty, encode_action, removal
 from tablelog.log import actions_object
+from tablelog.log.commits import Draft
 from tablelog.log.state import TableHistory
 from tablelog.ops.create import TableOptions, draft_create, new_metadata
 from tablelog.ops.planned import Planned, draft_of
@@ -95,3 +97,19 @@ def test_a_path_comes_back_beside_files_that_stand_in_objects(monkeypatch: pytes
         commit(table, removal(file("a")))
         monkeypatch.setattr(actions_object, "INLINE_MAX", 9)
     assert table.snapshot().files.paths == []
+
+
+@pytest.mark.parametrize("text", ["1", "1025", "abc", "", "-2", "9" * 5000], ids=["low", "high", "word", "none", "negative", "long"])
+def test_a_fan_out_that_makes_no_sense_is_refused_and_does_no_harm_where_it_stands(text: str) -> None:
+    store = MemoryStore()
+    table = new_table(store)
+    with pytest.raises(InvalidError, match="from 2 to 1024"):
+        table.alter.set_property("log_fan_out", text)
+    with pytest.raises(InvalidError, match="from 2 to 1024"):
+        new_table(MemoryStore(), log_fan_out=text)
+    assert table.version == 0
+    draft = Draft(operation="test", actions=(encode_action(SetProperty(name="log_fan_out", value=text)),))
+    table._log.commit(lambda _: draft)
+    for number in range(20):
+        commit(table, file(str(number)))
+    assert Table(store, "t").snapshot().row_count == 20
