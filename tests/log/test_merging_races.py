@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import tablelog as tl
+from tablelog import env
 from tablelog.errors import InvalidError
 from tablelog.format.actions import AddFile, SetProperty, encode_action, removal
 from tablelog.log import actions_object
@@ -113,3 +114,28 @@ def test_a_fan_out_that_makes_no_sense_is_refused_and_does_no_harm_where_it_stan
     for number in range(20):
         commit(table, file(str(number)))
     assert Table(store, "t").snapshot().row_count == 20
+
+
+def test_numbers_too_large_for_a_column_stop_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    table = new_table(store, log_fan_out="2")
+    huge = (1 << 63) - 1
+    for inline_max in (9, 0):
+        monkeypatch.setattr(actions_object, "INLINE_MAX", inline_max)
+        for number in range(3):
+            names = (f"{inline_max}-{number}{letter}" for letter in "abc")
+            commit(table, *(file(name, size_bytes=huge, row_count=huge) for name in names))
+    with env.use(Late()):
+        commit(table, file("late"))
+    commit(table, file("later"))
+    for handle in (table, Table(store, "t")):
+        rows = [handle.at(version=version).row_count for version in range(9)]
+        assert rows == [0, *(huge * 3 * version for version in range(1, 7)), huge * 18 + 1, huge * 18 + 2]
+        assert handle.snapshot().size_bytes == huge * 18 + 2
+        assert handle.history()["bytes_added"].max() == huge
+        assert repr(handle)
+
+
+class Late(env.Env):
+    def now_us(self) -> int:
+        return 10**30
