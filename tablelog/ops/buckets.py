@@ -39,6 +39,8 @@ class Buckets:
         """Whether files with these partition values may hold such a row."""
         if not self.equalities or not values:
             return True
+        if partitioning_id not in self._metadata.partitionings or schema_id not in self._metadata.schemas:
+            return False  # they were added later
         fields = self._metadata.partitionings[partitioning_id].fields
         written = self._metadata.schemas[schema_id]
         return all(
