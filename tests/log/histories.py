@@ -179,9 +179,7 @@ class History:
 def comparable(file_: AddFile) -> tuple[Any, ...]:
     """A file with all its statistics; what says nothing is left out."""
     known = {field_id: file_.statistics[field_id] for field_id in file_.statistics}
-    told = {
-        field_id: each for field_id, each in known.items() if each not in (UNKNOWN, FieldStatistics(nan_count=0))
-    }
+    told = {field_id: each for field_id, each in known.items() if each not in (UNKNOWN, FieldStatistics(nan_count=0))}
     return replace(file_, statistics={}), told
 
 
@@ -199,7 +197,9 @@ def assert_is(state: TableState, version: Version) -> None:
     assert encode_schema(metadata.schema) == version.settings["schema"]
     if "partitioning" in version.settings:
         assert encode_partitioning(metadata.partitioning) == version.settings["partitioning"]
-    properties = {name.removeprefix("property "): v for name, v in version.settings.items() if name.startswith("property ")}
+    properties = {
+        name.removeprefix("property "): v for name, v in version.settings.items() if name.startswith("property ")
+    }
     assert dict(metadata.properties) == properties
     sort_order = [each["field"] for each in version.settings.get("sort_order", {"fields": []})["fields"]]
     assert [each.field_id for each in metadata.sort_order] == sort_order

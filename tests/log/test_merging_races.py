@@ -100,7 +100,9 @@ def test_a_path_comes_back_beside_files_that_stand_in_objects(monkeypatch: pytes
     assert table.snapshot().files.paths == []
 
 
-@pytest.mark.parametrize("text", ["1", "1025", "abc", "", "-2", "9" * 5000], ids=["low", "high", "word", "none", "negative", "long"])
+@pytest.mark.parametrize(
+    "text", ["1", "1025", "abc", "", "-2", "9" * 5000], ids=["low", "high", "word", "none", "negative", "long"]
+)
 def test_a_fan_out_that_makes_no_sense_is_refused_and_does_no_harm_where_it_stands(text: str) -> None:
     store = MemoryStore()
     table = new_table(store)

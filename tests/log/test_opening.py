@@ -30,7 +30,9 @@ def test_a_hint_that_claims_more_bytes_than_there_is_memory_does_no_harm(size: i
     store = MemoryStore()
     table = new_table(store, log_fan_out="2")
     commit(table, file("a"))
-    store.put(names.LOG + names.HINT, encode_hint(Hint(version=1, fan_out=2, extents=(Extent(0, 1, size, size - 100),))))
+    store.put(
+        names.LOG + names.HINT, encode_hint(Hint(version=1, fan_out=2, extents=(Extent(0, 1, size, size - 100),)))
+    )
     assert Table(store, "t").snapshot().files.paths == ["data/a"]
 
 
@@ -98,7 +100,9 @@ def long_table(store: MemoryStore, fan_out: int, length: int) -> Table:
 
 
 @pytest.mark.parametrize("length", [1, 5, 16, 17, 64, 100, 257])
-def test_opening_takes_two_round_trips_with_a_hint_and_three_without(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_opening_takes_two_round_trips_with_a_hint_and_three_without(
+    length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = Watched()
     long_table(store, 4, length)
     assert rounds_of(store, Table(store, "t").snapshot, monkeypatch) <= 2
@@ -129,7 +133,11 @@ def described(store: MemoryStore) -> object:
     table = Table(store, "t")
     states = [table.at(version=version).state for version in range(table.version + 1)]
     every = [[(each, dict(each.statistics)) for each in state.files] for state in states]
-    return every, table.history().to_dicts(), [(state.row_count, state.timestamp_us, state.metadata) for state in states]
+    return (
+        every,
+        table.history().to_dicts(),
+        [(state.row_count, state.timestamp_us, state.metadata) for state in states],
+    )
 
 
 LIES = [0, 1, 5, 6, 7, 8, 11, 12, 13, 14, 100, 10**20 - 1]
@@ -160,7 +168,10 @@ def test_a_warm_handle_is_not_led_astray_by_a_hint() -> None:
     for number in range(1, 150):
         commit(table, file(str(number)))
     for handle, version in zip(old, [*LIES[1:], 149], strict=True):
-        store.put(names.LOG + names.HINT, encode_hint(Hint(version=version + 60, fan_out=2 + version % 3)) if version < 10**20 - 1 else b"")
+        store.put(
+            names.LOG + names.HINT,
+            encode_hint(Hint(version=version + 60, fan_out=2 + version % 3)) if version < 10**20 - 1 else b"",
+        )
         assert handle.snapshot().files.paths == table.snapshot().files.paths
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +15,7 @@ from tablelog.log.merging import merge
 from tablelog.log.state import TableHistory
 from tablelog.store.memory import MemoryStore
 from tablelog.table import Table
-from tests.log.histories import History, assert_every_version, assert_is
+from tests.log.histories import History, assert_every_version
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,7 +85,9 @@ def test_whoever_merges_writes_the_same_bytes(dice: random.Random, fan_out: int)
         own_name = names.LOG + names.segment(first, last)
         found = {history.store.get(own_name)} if own_name in segments_of(history.store) else set()
         later = [names.LOG + names.commit(version) for version in range(last + 1, size * 2)]
-        larger = [key for key in segments_of(history.store) if names.parse_segment(key.removeprefix(names.LOG))[1] > last]
+        larger = [
+            key for key in segments_of(history.store) if names.parse_segment(key.removeprefix(names.LOG))[1] > last
+        ]
         for _ in range(3):
             lacking = dice.sample(segments_of(history.store), dice.randrange(len(segments_of(history.store)) + 1))
             store = without(history.store, [*lacking, *later, *larger, own_name, names.LOG + names.HINT])
