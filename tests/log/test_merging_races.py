@@ -12,6 +12,8 @@ from tablelog.errors import InvalidError
 from tablelog.format.actions import AddFile, SetProperty, encode_action, removal
 from tablelog.log import actions_object
 from tablelog.log.commits import Draft
+from tablelog.log.merging import merge
+from tablelog.log.segments import encode_segment
 from tablelog.log.state import TableHistory
 from tablelog.ops.create import TableOptions, draft_create, new_metadata
 from tablelog.ops.planned import Planned, draft_of
@@ -136,6 +138,19 @@ def test_numbers_too_large_for_a_column_stop_nobody(monkeypatch: pytest.MonkeyPa
         assert handle.snapshot().size_bytes == huge * 18 + 2
         assert handle.history()["bytes_added"].max() == huge
         assert repr(handle)
+
+
+def test_removals_stand_in_one_order_however_they_were_merged(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    table = new_table(store)
+    commit(table, file("a"), file("b"))
+    monkeypatch.setattr(actions_object, "INLINE_MAX", 0)
+    commit(table, removal(file("b")))
+    monkeypatch.setattr(actions_object, "INLINE_MAX", 9)
+    commit(table, removal(file("a")))
+    reader, (_, _, *steps) = table._history.reader, table._log.known()._parts
+    alone = [merge([step], reader) for step in steps]
+    assert encode_segment(merge(alone, reader)) == encode_segment(merge(steps, reader))
 
 
 class Late(env.Env):
