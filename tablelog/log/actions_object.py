@@ -14,7 +14,7 @@ import pyarrow as pa
 from tablelog import env
 from tablelog.errors import CorruptionError, NotFoundError
 from tablelog.format import names
-from tablelog.format.actions import AddFile, FileActions, RemoveFile
+from tablelog.format.actions import AddFile, FileActions, RemoveFile, encode_action
 from tablelog.log.blocks import GroupBlock
 from tablelog.log.file_rows import FILE_SCHEMA, file_table
 from tablelog.log.segments import GROUP_ROWS, padded, statistics_fields
@@ -38,8 +38,11 @@ def outsourced(store: ObjectStore, actions: Sequence[Action], reader: ActionRead
     removed = [action for action in actions if isinstance(action, RemoveFile)]
     if len(added) + len(removed) <= INLINE_MAX:
         return tuple(actions)
-    files = file_table(added, [0] * len(added), range(len(added)), reader)
-    rest = (action for action in actions if not isinstance(action, AddFile | RemoveFile))
+    rest = [action for action in actions if not isinstance(action, AddFile | RemoveFile)]
+    known = reader.copy()  # files may name a schema that comes with them
+    for action in rest:
+        known.read(encode_action(action))
+    files = file_table(added, [0] * len(added), range(len(added)), known)
     return (*rest, put_actions(store, files, removal_table(removed)))
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _COUNT_MAX: Final = (1 << 63) - 1
+_WIDE: Final = pa.decimal128(38, 0)
 
 _FACTS_TYPES: Final[dict[str, pa.DataType]] = {
     "added": pa.int64(),
@@ -110,7 +111,7 @@ def commit_of(step: Step) -> Commit:
         rows_deleted=_count(record.info, "rows_deleted"),
         files_added=step.files_added,
         files_removed=step.files_removed,
-        bytes_added=step.bytes_added,
+        bytes_added=min(step.bytes_added, _COUNT_MAX),
         info={key: value for key, value in record.info.items() if key not in {"rows_added", "rows_deleted"}},
         id=record.id,
     )
@@ -127,7 +128,7 @@ def _fact(step: Step) -> dict[str, Any]:
         "added": commit.version,
         "id": commit.id,
         "checksum": step.record.checksum,
-        "timestamp": step.record.timestamp_us,
+        "timestamp": max(-_COUNT_MAX, min(step.record.timestamp_us, _COUNT_MAX)),
         "operation": commit.operation,
         "info": json.dumps(commit.info, ensure_ascii=False, separators=(",", ":")),
         "rows_added": commit.rows_added,
@@ -136,8 +137,8 @@ def _fact(step: Step) -> dict[str, Any]:
         "files_removed": commit.files_removed,
         "bytes_added": commit.bytes_added,
         "file_change": totals.file_count,
-        "row_change": totals.row_count,
-        "byte_change": totals.size_bytes,
+        "row_change": _if_it_fits(totals.row_count),
+        "byte_change": _if_it_fits(totals.size_bytes),
     }
 
 
@@ -165,8 +166,17 @@ def totals_until(facts: Mapping[str, Column], version: int) -> Totals:
     """What the commits up to a version add up to; `facts` has their versions and changes."""
     until = pc.less_equal(facts["added"], scalar(version, pa.int64()))
     changes = [facts[name].filter(until) for name in ("file_change", "row_change", "byte_change")]
-    files, rows, size = (None if change.null_count else pc.sum(change).as_py() or 0 for change in changes)
+    files, rows, size = (exact_sum(change) for change in changes)
     return Totals(files or 0, rows, size)
+
+
+def exact_sum(counts: Column) -> int | None:
+    """The sum of whole numbers, which Arrow would let overflow; None if one is missing."""
+    return None if counts.null_count else int(pc.sum(counts.cast(_WIDE)).as_py() or 0)
+
+
+def _if_it_fits(count: int | None) -> int | None:
+    return None if count is None or abs(count) > _COUNT_MAX else count
 
 
 def _count(info: Mapping[str, Any], name: str) -> int:

@@ -66,8 +66,11 @@ class Lineage:
             self.parts = (*self.parts, part)
 
     def replace(self, segment: Segment) -> None:
-        """Hold a segment in the place of what it was merged from."""
+        """Hold a segment in the place of what it was merged from, unless that was merged further meanwhile."""
         with self._lock:
+            inside = [part for part in self.parts if segment.first <= part.last <= segment.last]
+            if not inside or (inside[0].first, inside[-1].last) != (segment.first, segment.last):
+                return
             before = (part for part in self.parts if part.last < segment.first)
             after = (part for part in self.parts if part.first > segment.last)
             self.parts = (*before, segment, *after)

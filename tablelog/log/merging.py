@@ -62,7 +62,7 @@ def merge(parts: Sequence[Part], reader: ActionReader, order: Sequence[str] = ()
         changes=tuple(change for part in parts for change in part.changes),
         live=_blocks(live),
         dead=_blocks(dead),
-        removals=_blocks(removals),
+        removals=_blocks(removals.sort_by([("removed", "ascending"), ("path", "ascending")])),
         facts_blocks=_blocks(_concatenated(_facts(parts), FACTS_SCHEMA)),
     )
 

@@ -226,7 +226,7 @@ class LogReader:
         folders = (names.SEGMENTS, names.BASES)
         segments, bases = together(lambda folder: list(self._listed(folder)), folders, side_by_side=self._is_far)
         extents = [(names.parse_segment(name), size) for name, size in segments]
-        known = [Extent(*extent, size, 0) for extent, size in extents if extent is not None]
+        known = [Extent(*extent, size, 0) for extent, size in extents if extent and extent[0] < extent[1]]
         base = max((last for name, _ in bases if (last := names.parse_base(name)) is not None), default=None)
         newest = max((extent.last for extent in known), default=-1)
         if base is None and newest < 0:

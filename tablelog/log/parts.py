@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tablelog.log.commits import head_of
-from tablelog.log.facts import Totals, facts_table, totals_until
+from tablelog.log.facts import Totals, exact_sum, facts_table, totals_until
 from tablelog.parquet.plain import scalar
 
 if TYPE_CHECKING:
@@ -230,8 +230,7 @@ Part = Step | Segment
 
 def _total(block: Block, column: str) -> int | None:
     """Sum of a column; None if a value is missing."""
-    values = block.columns((column,))[column]
-    return None if values.null_count else pc.sum(values).as_py() or 0
+    return exact_sum(block.columns((column,))[column])
 
 
 def _sum_known(counts: Iterator[int | None]) -> int | None:

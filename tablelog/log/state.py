@@ -228,28 +228,33 @@ class TableHistory:
         missing = [path for path in removed if not live.get(path, False)]
         gone = [path for path in missing if path in live]
         if gone or (missing and all(part.is_held for part in self.lineage.parts)):
-            before = set() if gone else self._live_in_segments(missing)
+            before = set() if gone else self._live_in_parts(missing)
             lost = gone or [path for path in missing if path not in before]
             if lost:
                 raise CorruptionError(f"it removes {lost[0]!r}, which is not in the table")
 
     def _live_in_steps(self) -> dict[str, bool]:
-        """Paths of which the commits after the last segment speak, and whether they are live."""
+        """Paths of which the last commits speak, as far back as nothing else is between, and whether they are live."""
         live: dict[str, bool] = {}
         for part in self.lineage.parts:
-            if isinstance(part, Step):
+            if (
+                isinstance(part, Segment) or not part.is_held
+            ):  # it may take away or bring back what is known
+                live.clear()
+            else:
                 live |= dict.fromkeys((file.path for file in part.removed), False)
                 live |= dict.fromkeys((file.path for file in part.added), True)
         return live
 
-    def _live_in_segments(self, paths: list[str]) -> set[str]:
-        """Those of some paths that are live in segments, which are in memory."""
+    def _live_in_parts(self, paths: list[str]) -> set[str]:
+        """Those of some paths that are live; all parts are in memory."""
         found: set[str] = set()
         wanted = pa.array(paths, pa.string())
         for part in self.lineage.parts:
+            for removed in part.removed_at(part.last):
+                found.difference_update(removed.to_pylist())
+            found.update(file.path for file in part.added if file.path in paths)
             if isinstance(part, Segment):
-                for removed in part.removed_at(part.last):
-                    found.difference_update(removed.to_pylist())
                 for block in part.live:
                     column = block.columns(("path",))["path"]
                     found.update(column.filter(pc.is_in(column, value_set=wanted)).to_pylist())
@@ -276,7 +281,7 @@ class TableHistory:
 
     def merging(self, version: int) -> Merging:
         """How segments are made that end with a version."""
-        return Merging(fan_out_of(self.metadata_at(version).properties), self.reader, self._order(version))
+        return Merging(_fan_out_as_it_stands(self.metadata_at(version).properties), self.reader, self._order(version))
 
     def _order(self, version: int) -> tuple[str, ...]:
         """Columns by which live files of a segment are sorted that ends with a version."""
@@ -362,11 +367,20 @@ def fan_out_of(properties: Mapping[str, str]) -> int:
     text = properties.get(LOG_FAN_OUT)
     if text is None:
         return FAN_OUT_DEFAULT
-    if not text.isdecimal() or not FAN_OUT_MIN <= int(text) <= FAN_OUT_MAX:
+    is_short = len(text) <= len(str(FAN_OUT_MAX))  # Python refuses to read thousands of digits
+    if not is_short or not text.isdecimal() or not FAN_OUT_MIN <= int(text) <= FAN_OUT_MAX:
         raise InvalidError(
             f"property {LOG_FAN_OUT} is {text!r}; it must be a whole number from {FAN_OUT_MIN} to {FAN_OUT_MAX}"
         )
     return int(text)
+
+
+def _fan_out_as_it_stands(properties: Mapping[str, str]) -> int:
+    """The same where the property stands in a log, which stays readable whatever somebody wrote there."""
+    try:
+        return fan_out_of(properties)
+    except InvalidError:
+        return FAN_OUT_DEFAULT
 
 
 class _told:  # noqa: N801 - used like a function

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tablelog.errors import InvalidError
 from tablelog.format.partitioning import Transform
 from tablelog.format.predicate import And, Comparison, IsIn, Operator
 from tablelog.format.values import demote
@@ -33,22 +34,24 @@ class Buckets:
         }
         self.equalities = {field_id: each for field_id, each in _equalities(predicate) if field_id in bucketed}
         """Values by bucketed field."""
-        self._allowed: dict[tuple[PartitionField, DataType], frozenset[Scalar | None]] = {}
+        self._allowed: dict[tuple[PartitionField, DataType], frozenset[Scalar | None] | None] = {}
 
     def may_hold(self, partitioning_id: int, schema_id: int, values: Sequence[Any]) -> bool:
         """Whether files with these partition values may hold such a row."""
         if not self.equalities or not values:
             return True
+        if partitioning_id not in self._metadata.partitionings or schema_id not in self._metadata.schemas:
+            return False  # they were added later
         fields = self._metadata.partitionings[partitioning_id].fields
         written = self._metadata.schemas[schema_id]
         return all(
-            value in self._allowed_values(field, written)
+            (allowed := self._allowed_values(field, written)) is None or value in allowed
             for field, value in zip(fields, values, strict=True)
             if field.transform is Transform.BUCKET and field.source_id in self.equalities
         )
 
-    def _allowed_values(self, field: PartitionField, written: Schema) -> frozenset[Scalar | None]:
-        """Buckets of files of a schema: values are hashed as the type that the column had there."""
+    def _allowed_values(self, field: PartitionField, written: Schema) -> frozenset[Scalar | None] | None:
+        """Buckets of files of a schema, None for all: values are hashed as the type that the column had there."""
         source, today = written.by_id(field.source_id), self._metadata.schema.by_id(field.source_id)
         assert source is not None
         assert today is not None
@@ -56,7 +59,10 @@ class Buckets:
             members = self.equalities[field.source_id]
             narrow = (demote(member, source.type, today.type) for member in members)
             buckets = (transform_scalar(member, field, source.type) for member in narrow if member is not None)
-            self._allowed[field, source.type] = frozenset(buckets)
+            try:
+                self._allowed[field, source.type] = frozenset(buckets)
+            except InvalidError:  # a value of another type: nothing is known of where it lies
+                self._allowed[field, source.type] = None
         return self._allowed[field, source.type]
 
 

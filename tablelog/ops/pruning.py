@@ -120,6 +120,8 @@ class Pruning:
         schemas = block.bounds("schema", Primitive.INT64)
         if schemas is None or schemas[0] != schemas[1]:
             return False
+        if schemas[0] not in self._metadata.schemas:
+            return True
         types = self._metadata.schemas[int(schemas[0])]
         statistics = {
             field_id: _of_all(block, field_id, field.type)
@@ -206,6 +208,8 @@ class Pruning:
         schema_ids = files.schema_ids()
         verdict: Verdict = False
         for schema_id in schema_ids:
+            if schema_id not in self._metadata.schemas:  # of files that were added later
+                continue
             found = self._in_schema(predicate, field_id, schema_id, files)
             verdict = _or(verdict, found if len(schema_ids) == 1 else _and(files.is_of(schema_id), found))
         return verdict
@@ -226,7 +230,7 @@ class Pruning:
         high = _promoted(files.bounds(field_id, physical.type, low=False), physical, today, +1)
         try:
             verdict = _compare(predicate, low, high, today.type)
-        except (pa.ArrowException, OverflowError, TypeError):  # not comparable: nothing can be said
+        except (pa.ArrowException, ArithmeticError, TypeError, ValueError):  # not comparable: nothing can be said
             return True
         if is_float(today.type) and isinstance(predicate, Comparison) and predicate.operator in _OF_NAN:
             nans = files.counts(nans_column(field_id))

@@ -121,7 +121,10 @@ class _Fetched:
     def __init__(self, store: ObjectStore, key: str, size_bytes: int) -> None:
         self._store = store
         self._key = key
-        self._memory = mmap.mmap(-1, size_bytes)
+        try:
+            self._memory = mmap.mmap(-1, size_bytes)
+        except (OSError, OverflowError, ValueError) as error:  # whoever said how large it is was wrong
+            raise CorruptionError(f"{store.url}/{key}: there is no memory for {size_bytes} bytes") from error
         self._there: list[tuple[int, int]] = []
         self.buffer = pa.py_buffer(self._memory)
 
