@@ -125,13 +125,13 @@ class Table:
             assert timestamp is not None
             moment_us = instant_us(timestamp)
             newest = self._log.refresh()
-            version = self._history.version_at(moment_us)
-        return Snapshot(self._history.state_at(version), self._store, self.name)
+            version = self._log.look(lambda: self._history.version_at(moment_us))
+        return Snapshot(self._log.look(lambda: self._history.state_at(version)), self._store, self.name)
 
     def history(self) -> pl.DataFrame:
         """One row per version, newest first: when, what, by whom, how many rows and files."""
         newest = self._log.refresh().version
-        return history_frame(self._history.commits(newest))
+        return history_frame(self._log.look(lambda: list(self._history.commits(newest))))
 
     def scan(self, columns: Iterable[str] | None = None, where: str | None = None) -> Scan:
         """Some columns of some rows of the newest version; see `Snapshot.scan`."""
@@ -261,7 +261,6 @@ class Table:
         if self._history.base is not None:
             self._log.tell()
             empty_commits(self._store, names.LOG, self._history.base)
-            self._log.reopen()
         return commit
 
     def verify(self, *, data: bool = True) -> Verification:
@@ -292,7 +291,7 @@ class Table:
 
     def _commit(self, plan: Callable[[TableState], Planned]) -> Commit:
         record = self._log.commit(lambda state: draft_of(plan(state), self._history, self._store))
-        return next(self._history.commits(record.version))
+        return self._log.look(lambda: next(self._history.commits(record.version)))
 
 
 def _version(value: object) -> int:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 State_co = TypeVar("State_co", covariant=True)
 State = TypeVar("State")
+Answer = TypeVar("Answer")
 
 ATTEMPTS_MAX: Final = 100
 """How often one operation is planned again after lost races before it gives up."""
@@ -108,8 +109,7 @@ class FollowedLog(Generic[State]):
                 parts = self._reader.follow(None)
             for part in parts:
                 if isinstance(part, CommitRecord):
-                    self._history.apply(part)
-                    self._history.lineage.fold(part.version, self._history.merging(part.version), only_held=True)
+                    self._apply(part, ours=False)
                 else:
                     self._history.load(part)
             return self._state()
@@ -119,6 +119,11 @@ class FollowedLog(Generic[State]):
         with self._lock:
             self._history.restart()
             return self.refresh()
+
+    def look(self, back: Callable[[], Answer]) -> Answer:
+        """Ask the history something while nothing is taken in."""
+        with self._lock:
+            return back()
 
     def known(self) -> State:
         """The newest state that was already read; reads the log only if it never was."""
@@ -144,8 +149,9 @@ class FollowedLog(Generic[State]):
                 self.refresh()
                 continue
             took_s = env.monotonic_s() - began_s
-            self._take(outcome.record)
-            if isinstance(outcome, Committed):
+            ours = isinstance(outcome, Committed)
+            self._take(outcome.record, ours=ours)
+            if ours:
                 self._merge(outcome.record.version)
                 return outcome.record
             wait_s = env.backoff_s(min(attempt, _DOUBLINGS_MAX), base_s=max(took_s, _WAIT_MIN_S), max_s=_WAIT_MAX_S)
@@ -159,19 +165,26 @@ class FollowedLog(Generic[State]):
     def create(self, draft: Draft) -> CommitRecord | None:
         """Commit version 0, or return None because there is a log here already. Two puts: the commit and a hint."""
         outcome = self._log.append(draft, after=None)
-        self._take(outcome.record)
-        if not isinstance(outcome, Committed):
+        ours = isinstance(outcome, Committed)
+        self._take(outcome.record, ours=ours)
+        if not ours:
             return None
         with self._warned(0):
             self.tell()
         return outcome.record
 
-    def _take(self, record: CommitRecord) -> None:
+    def _apply(self, record: CommitRecord, *, ours: bool) -> None:
+        """Take a commit in, and merge what it completes; `_merge` does that for our own."""
+        self._history.apply(record)
+        if not ours:
+            self._history.lineage.fold(record.version, self._history.merging(record.version), only_held=True)
+
+    def _take(self, record: CommitRecord, *, ours: bool) -> None:
         """Apply a record that is known to be in the log, unless another thread was faster."""
         with self._lock:
             known = self._history.lineage.head
             if record.version == (known.version + 1 if known else 0):
-                self._history.apply(record)
+                self._apply(record, ours=ours)
             elif known is None or known.version < record.version:
                 self.refresh()
             assert self._history.lineage.head is None or self._history.lineage.head.version >= record.version

@@ -237,9 +237,7 @@ class TableHistory:
         """Paths of which the last commits speak, as far back as nothing else is between, and whether they are live."""
         live: dict[str, bool] = {}
         for part in self.lineage.parts:
-            if (
-                isinstance(part, Segment) or not part.is_held
-            ):  # it may take away or bring back what is known
+            if isinstance(part, Segment) or not part.is_held:  # it may take away or bring back what is known
                 live.clear()
             else:
                 live |= dict.fromkeys((file.path for file in part.removed), False)

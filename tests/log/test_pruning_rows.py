@@ -20,7 +20,8 @@ from tablelog.format.statistics import FieldStatistics
 from tablelog.format.types import Field, Primitive
 from tablelog.log import segments
 from tablelog.ops.buckets import Buckets
-from tablelog.ops.scan import file_outcomes, plan_scan
+from tablelog.ops.known import Known
+from tablelog.ops.scan import plan_scan
 from tablelog.store.memory import MemoryStore
 from tablelog.table import Table
 from tests.log.histories import POOLS, History
@@ -134,7 +135,7 @@ def kept_one_by_one(state: TableState, predicate: Predicate, files: tuple[AddFil
     return [
         each.path
         for each in files
-        if Truth.TRUE in file_outcomes(state.metadata, predicate, each)
+        if Truth.TRUE in Known(state.metadata).outcomes(predicate, each)
         and buckets.may_hold(each.partitioning_id, each.schema_id, each.partition_values)
     ]
 
