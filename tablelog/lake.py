@@ -32,7 +32,7 @@ from tablelog.log.followed import FollowedLog
 from tablelog.log.state import TableHistory
 from tablelog.ops.create import TableOptions, draft_create, new_metadata
 from tablelog.ops.keys import key_check
-from tablelog.ops.planned import draft_of
+from tablelog.ops.planned import Drafting
 from tablelog.ops.write import write_rows
 from tablelog.parquet.arrow import fields_from_arrow
 from tablelog.parquet.columns import fields_from_user_schema, looks_like_schema
@@ -150,7 +150,7 @@ class Lake:
             check, keys = row_check(metadata.checks), key_check(store, metadata)
             written = write_rows(store, metadata, reader, check, keys=keys, on_progress=on_progress)
         history = TableHistory(store)
-        draft = draft_of(draft_create(metadata, written, about), history, store)
+        draft = Drafting(history, store).draft_of(draft_create(metadata, written, about))
         if FollowedLog(store, names.LOG, history).create(draft) is None:
             raise ConflictError(f"another writer is making a table at {store.url}; look at lake.tables() and try again")
         entry = TableEntry(id=metadata.table_id, name=table_name, path=path)

@@ -24,7 +24,7 @@ from tablelog.ops.delete import Deletion, draft_delete
 from tablelog.ops.expire import Expiry, empty_commits, parse_keep
 from tablelog.ops.keys import key_check
 from tablelog.ops.overwrite import draft_overwrite
-from tablelog.ops.planned import draft_of
+from tablelog.ops.planned import Drafting
 from tablelog.ops.verify import LogCheck, check_data_files
 from tablelog.ops.write import draft_append, write_rows
 from tablelog.parquet.input import open_data
@@ -290,7 +290,8 @@ class Table:
         return Alter(self._log, self._commit, self._store)
 
     def _commit(self, plan: Callable[[TableState], Planned]) -> Commit:
-        record = self._log.commit(lambda state: draft_of(plan(state), self._history, self._store))
+        drafting = Drafting(self._history, self._store)
+        record = self._log.commit(lambda state: drafting.draft_of(plan(state)))
         return self._log.look(lambda: next(self._history.commits(record.version)))
 
 

@@ -59,14 +59,16 @@ def removal_table(removed: Sequence[RemoveFile]) -> pa.Table:
 
 def put_actions(store: ObjectStore, files: pa.Table, removals: pa.Table) -> FileActions:
     """Write an object with adds (see `log.file_rows`) and removes; the action that stands for it. One put."""
-    schema = pa.schema([pa.field("kind", pa.string()), *FILE_SCHEMA, *statistics_fields([files])])
+    statistics = statistics_fields([files])
+    schema = pa.schema([pa.field("kind", pa.string()), *FILE_SCHEMA, *statistics])
     groups = [
         (kind, table.slice(start, GROUP_ROWS))
         for kind, table in (("file", files.drop_columns(["added", "removed"])), ("remove", removals))
         for start in range(0, table.num_rows, GROUP_ROWS)
     ]
     rows = (padded(table, kind, schema) for kind, table in groups)
-    data, digest = encode_sealed(rows, schema, {_KINDS: ",".join(kind for kind, _ in groups)})
+    bounded = ("schema", *(column.name for column in statistics))
+    data, digest = encode_sealed(rows, schema, {_KINDS: ",".join(kind for kind, _ in groups)}, bounded)
     path = names.actions_file(env.new_id())
     store.put(names.LOG + path, data)
     return FileActions(path=path, size_bytes=len(data), digest=digest)

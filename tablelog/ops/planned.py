@@ -26,14 +26,26 @@ class Planned:
     info: Mapping[str, Any] = field(default_factory=dict)
 
 
-def draft_of(planned: Planned, history: TableHistory, store: ObjectStore) -> Draft:
-    """The commit to try. One put if there are so many files in it that they need an object of their own.
+class Drafting:
+    """Makes drafts of what one operation wants, again after each lost race."""
 
-    Raises:
-        InvalidError: nobody could read it again.
+    def __init__(self, history: TableHistory, store: ObjectStore) -> None:
+        """Make drafts for the log that `history` has read."""
+        self._history = history
+        self._store = store
+        self._wanted: Sequence[Action] = ()
+        self._few: tuple[Action, ...] = ()
 
-    """
-    few = outsourced(store, planned.actions, history.reader)
-    actions = tuple(encode_action(action) for action in few)
-    history.check(actions)
-    return Draft(operation=planned.operation, actions=actions, info=planned.info)
+    def draft_of(self, planned: Planned) -> Draft:
+        """The commit to try. One put if it has so many files that they need an object of their own.
+
+        Raises:
+            InvalidError: nobody could read it again.
+
+        """
+        if not self._few or planned.actions != self._wanted:
+            self._wanted = planned.actions
+            self._few = outsourced(self._store, planned.actions, self._history.reader)
+        actions = tuple(encode_action(action) for action in self._few)
+        self._history.check(actions)
+        return Draft(operation=planned.operation, actions=actions, info=planned.info)
