@@ -16,7 +16,7 @@ from tablelog.log.merging import merge
 from tablelog.log.segments import encode_segment
 from tablelog.log.state import TableHistory
 from tablelog.ops.create import TableOptions, draft_create, new_metadata
-from tablelog.ops.planned import Planned, draft_of
+from tablelog.ops.planned import Drafting, Planned
 from tablelog.parquet.columns import fields_from_user_schema
 from tablelog.store.memory import MemoryStore
 from tablelog.table import Table
@@ -32,7 +32,7 @@ def new_table(store: ObjectStore, columns: dict[str, str] | None = None, **prope
     history = TableHistory(store)
     table = Table(store, "t", history)
     planned = draft_create(new_metadata(fields, TableOptions(properties=properties)), None, {})
-    table._log.create(draft_of(planned, history, store))
+    table._log.create(Drafting(history, store).draft_of(planned))
     return table
 
 

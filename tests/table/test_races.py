@@ -468,7 +468,7 @@ class TestLostAnswers:
 
             def work(worker: int) -> None:
                 table = tl.connect("faulty://x").table("t")
-                for number in range(10):
+                for number in range(15):
                     try:
                         table.append({"id": [worker * 100 + number]})
                     except tl.StoreError as error:
@@ -480,7 +480,7 @@ class TestLostAnswers:
             faulty.heal()
             found = tl.connect("faulty://x").table("t").to_arrow()["id"].to_pylist()
         assert len(found) == len(set(found))
-        assert {worker * 100 + number for worker in range(4) for number in range(10)} - set(unsure) <= set(found)
+        assert {worker * 100 + number for worker in range(4) for number in range(15)} - set(unsure) <= set(found)
 
     def test_a_commit_that_certainly_failed_is_not_there(self) -> None:
         store = FaultyStore(MemoryStore())
