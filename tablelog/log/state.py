@@ -22,7 +22,7 @@ from tablelog.format import names
 from tablelog.format.actions import ActionReader, AddFile, FileActions, RemoveFile, SetHorizon
 from tablelog.format.hint import FAN_OUT_DEFAULT, FAN_OUT_MAX, FAN_OUT_MIN
 from tablelog.log.actions_object import open_actions
-from tablelog.log.facts import FACTS_SCHEMA, Commit, Totals, commits_of, datetime_of
+from tablelog.log.facts import FACTS_SCHEMA, Commit, Totals, commit_of, commits_of, datetime_of
 from tablelog.log.file_rows import min_column
 from tablelog.log.files import files_at
 from tablelog.log.lineage import Lineage, Merging
@@ -31,7 +31,7 @@ from tablelog.log.parts import Change, Segment, Step
 from tablelog.parquet.plain import scalar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tablelog.format.actions import Action
     from tablelog.format.commits import CommitRecord
@@ -125,6 +125,8 @@ class TableHistory:
         self.lineage = Lineage()
         self._metadata_versions: list[int] = []
         self._metadata_values: list[Metadata] = []
+        self._checked: tuple[Sequence[Mapping[str, Any]], list[Action]] | None = None
+        """The last actions that were found right, and what they say: most often they are applied next."""
 
     # ------------------------------------------------------------------ growing
 
@@ -137,7 +139,11 @@ class TableHistory:
 
         """
         with _told(record.version):
-            actions = [self.reader.read(action) for action in record.actions]
+            checked, self._checked = self._checked, None
+            if checked is not None and checked[0] is record.actions:
+                actions = checked[1]
+            else:
+                actions = [self.reader.read(action) for action in record.actions]
             metadata = self._changed(actions)
             step = self._step(record, actions)
             self._check_files(step)
@@ -258,7 +264,7 @@ class TableHistory:
                     found.update(column.filter(pc.is_in(column, value_set=wanted)).to_pylist())
         return found
 
-    def check(self, actions: Iterable[Mapping[str, Any]]) -> None:
+    def check(self, actions: Sequence[Mapping[str, Any]]) -> None:
         """Make sure that what is about to be committed can be read again: what stands in the log stands there for ever.
 
         Raises:
@@ -267,10 +273,11 @@ class TableHistory:
         """
         reader = self.reader.copy()
         try:
-            for action in actions:
-                reader.read(action)
+            read = [reader.read(action) for action in actions]
         except CorruptionError as error:
             raise InvalidError(f"nothing was committed, because nobody could read it: {error}") from error
+        if all(isinstance(action, AddFile | RemoveFile) for action in read):  # whose reading teaches no reader anything
+            self._checked = actions, read
 
     @property
     def base(self) -> int | None:
@@ -344,6 +351,9 @@ class TableHistory:
         """What can still be read of the history up to a version, newest first."""
         for part in reversed(self.lineage.parts):
             if part.first > until or part.last < self.horizon:
+                continue
+            if isinstance(part, Step):
+                yield commit_of(part)
                 continue
             facts = part.facts(tuple(FACTS_SCHEMA.names))
             for start in reversed(range(0, facts.num_rows, _FACTS_AT_ONCE)):
