@@ -29,7 +29,7 @@ from tablelog.errors import ConflictError, InvalidError, NotFoundError
 from tablelog.format import names
 from tablelog.format.predicate import ALWAYS
 from tablelog.log.followed import FollowedLog
-from tablelog.log.state import TableHistory
+from tablelog.log.history import TableHistory
 from tablelog.ops.create import TableOptions, draft_create, new_metadata
 from tablelog.ops.keys import key_check
 from tablelog.ops.planned import Drafting

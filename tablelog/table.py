@@ -19,7 +19,7 @@ from tablelog.errors import ConflictError, CorruptionError, InvalidError, NotFou
 from tablelog.format import names
 from tablelog.format.values import instant_us
 from tablelog.log.followed import FollowedLog
-from tablelog.log.state import TableHistory
+from tablelog.log.history import TableHistory
 from tablelog.ops.delete import Deletion, draft_delete
 from tablelog.ops.expire import Expiry, empty_commits, parse_keep
 from tablelog.ops.keys import key_check

@@ -14,7 +14,7 @@ from tablelog.format import schema as schemas
 from tablelog.format.actions import SetCheck, SetPartitioning, SetProperty, SetSchema, SetSortOrder, SortField
 from tablelog.format.partitioning import parse_partitioning
 from tablelog.format.types import children
-from tablelog.log.state import fan_out_of
+from tablelog.log.history import fan_out_of
 from tablelog.ops.write import target_file_size_bytes
 
 if TYPE_CHECKING:

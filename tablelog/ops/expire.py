@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from tablelog.log.state import TableHistory, TableState
+    from tablelog.log.history import TableHistory
+    from tablelog.log.state import TableState
     from tablelog.store.base import ObjectStore
 
 _UNITS: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}

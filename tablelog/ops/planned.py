@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tablelog.format.actions import Action
-    from tablelog.log.state import TableHistory
+    from tablelog.log.history import TableHistory
     from tablelog.store.base import ObjectStore
 
 

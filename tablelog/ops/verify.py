@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from tablelog.format.actions import AddFile
     from tablelog.format.commits import CommitRecord
     from tablelog.log.followed import History
-    from tablelog.log.state import TableHistory
+    from tablelog.log.history import TableHistory
     from tablelog.store.base import ObjectStore
 
 _BLOCK: Final = 256

@@ -12,9 +12,9 @@ from tablelog.errors import InvalidError
 from tablelog.format.actions import AddFile, SetProperty, encode_action, removal
 from tablelog.log import actions_object
 from tablelog.log.commits import Draft
+from tablelog.log.history import TableHistory
 from tablelog.log.merging import merge
 from tablelog.log.segments import encode_segment
-from tablelog.log.state import TableHistory
 from tablelog.ops.create import TableOptions, draft_create, new_metadata
 from tablelog.ops.planned import Drafting, Planned
 from tablelog.parquet.columns import fields_from_user_schema

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tablelog.format import names
 from tablelog.log import segments
 from tablelog.log.followed import FollowedLog
+from tablelog.log.history import TableHistory
 from tablelog.log.merging import merge
-from tablelog.log.state import TableHistory
 from tablelog.store.memory import MemoryStore
 from tablelog.table import Table
 from tests.log.histories import History, assert_every_version
