@@ -37,7 +37,7 @@ from tablelog.format.predicate import (
     field_ids_of,
     outcomes,
 )
-from tablelog.format.statistics import FieldStatistics
+from tablelog.format.statistics import UNKNOWN, FieldStatistics
 from tablelog.format.types import PER_SECOND, Decimal, Primitive, Timestamp, is_float, is_integer
 from tablelog.log.file_rows import max_column, min_column, nans_column, nulls_column, plain_type
 from tablelog.ops.known import Known
@@ -243,6 +243,8 @@ def _of_all(block: Block, field_id: int, type_: DataType) -> FieldStatistics:
     plain = Primitive.FLOAT64 if type_ is Primitive.FLOAT32 else type_
     low, high = (block.bounds(name(field_id, type_), plain) for name in (min_column, max_column))
     nulls, nans = (block.bounds(name(field_id), Primitive.INT64) for name in (nulls_column, nans_column))
+    if low is None and high is None and nulls is None and nans is None:
+        return UNKNOWN
     return FieldStatistics(
         min=None if low is None else low[0],
         max=None if high is None else high[1],
