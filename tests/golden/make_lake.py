@@ -1,6 +1,7 @@
-"""Made `tests/golden/lake-1` and its expected rows, once, when format version 1 was settled. Run again only for a new format version:
+"""Made `tests/golden/lake-1` when commits were settled, and `lake-2` when segments, bases and objects of actions were; each once, with
+what its tables say. Run again only for a new format version:
 
-    python tests/golden/make_lake.py tests/golden/lake-2
+    python tests/golden/make_lake.py tests/golden/lake-3
 
 Clock and names are fixed, so that the only things that may differ from run to run are the bytes of Parquet writers.
 """
@@ -16,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pytest
 
 import tablelog as tl
 from tablelog import env
+from tablelog.log import actions_object
 
 START_US = 1_767_225_600_000_000  # 2026-01-01 00:00:00 UTC
 EVERY_TYPE = pa.schema(
@@ -114,6 +117,32 @@ def make(folder: Path) -> None:
     lake.create_namespace("empty")
 
 
+def grow(folder: Path) -> None:
+    """A table whose log has three levels of segments, a commit with an object of actions, and a base."""
+    grown = tl.connect(folder).create_table(
+        "grown",
+        {"id": "int32 not null", "name": "string", "score": "float", "at": "timestamp[ms, Europe/Oslo]"},
+        key="id",
+        partition_by="bucket(2, id)",
+        properties={"log_fan_out": "3"},
+    )
+    for number in range(24):
+        seen = dt.datetime(2026, 1, 1, number, tzinfo=dt.UTC)
+        score = [0.1, None, float("-inf"), float("nan")][number % 4]
+        grown.append([{"id": number, "name": "é" * (number * 3), "score": score, "at": seen}])
+    grown.alter.widen_column("id", "int64")
+    grown.alter.widen_column("score", "double")
+    grown.delete(where="id IN (3, 17)")
+    grown.expire(keep=15)
+    grown.alter.rename_column("name", "title")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(actions_object, "INLINE_MAX", 1)
+        grown.append([{"id": 2**40 + number, "title": "many"} for number in range(4)])
+        grown.overwrite([{"id": 5, "title": "again"}], where="id = 5")
+    for number in range(100, 106):
+        grown.append([{"id": number}])
+
+
 def rows_of(snapshot: tl.Snapshot) -> list[str]:
     """Rows as sorted text, which tells -0.0, NaN and types apart."""
     return sorted(map(repr, snapshot.to_arrow().to_pylist()))
@@ -125,7 +154,7 @@ def describe(lake: tl.Lake) -> dict[str, Any]:
     for name in lake.tables():
         table = lake.table(name)
         versions = []
-        for version in range(table.version + 1):
+        for version in table.history().reverse()["version"]:
             snapshot = table.at(version=version)
             versions.append(
                 {
@@ -144,5 +173,6 @@ if __name__ == "__main__":
     target = Path(sys.argv[1])
     with env.use(Fixed()):
         make(target)
+        grow(target)
     expected = json.dumps(describe(tl.connect(target, create=False)), indent=1, ensure_ascii=False)
     target.with_suffix(".json").write_text(expected + "\n")
