@@ -221,3 +221,12 @@ def test_a_hint_of_a_version_that_never_was_costs_few_requests(version: int) -> 
         store.put(names.LOG + names.HINT, encode_hint(Hint(version=version, fan_out=fan_out)))
         store.calls.clear()
         assert Table(store, "t").snapshot().files.paths == paths
+
+
+def test_a_stray_name_beyond_all_versions_is_an_error_that_says_what_is_missing() -> None:
+    store = MemoryStore()
+    long_table(store, 3, 13)
+    store.delete(names.LOG + names.HINT)
+    store.put(names.LOG + names.segment(names.VERSION_MAX - 2, names.VERSION_MAX), b"")
+    with pytest.raises(CorruptionError, match=r"\.json is missing although version 9{20} exists"):
+        Table(store, "t").snapshot()
