@@ -17,7 +17,7 @@ from tablelog.format.partitioning import parse_partitioning
 from tablelog.format.predicate import And, Comparison, IsNull, IsTrue, Not, Operator, Or, Truth, Unknown, is_in
 from tablelog.format.schema import add_column
 from tablelog.format.statistics import FieldStatistics
-from tablelog.format.types import Field, Primitive
+from tablelog.format.types import Field, Primitive, is_float
 from tablelog.log import segments
 from tablelog.ops.buckets import Buckets
 from tablelog.ops.known import Known
@@ -118,7 +118,9 @@ class Conditions:
 
     def _value(self, field: Field) -> Any:
         pool = POOLS[str(field.type)] if self.dice.random() < 0.85 else STRANGE
-        return self.dice.choice(pool)
+        value = self.dice.choice(pool)
+        # What else than a float is NaN is known without any statistics, and whoever looks says so or not.
+        return 5 if value != value and not is_float(field.type) else value
 
 
 def settled(file_: AddFile) -> AddFile:
