@@ -32,7 +32,7 @@ from tablelog.parquet.sealed import WHOLE_BYTES, written
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tablelog.log.commits import Draft
+    from tablelog.log.commits import Draft, Lost
     from tablelog.log.lineage import Lineage, Merging
     from tablelog.log.parts import Segment
     from tablelog.store.base import ObjectStore
@@ -150,7 +150,7 @@ class FollowedLog(Generic[State]):
                 continue
             took_s = env.monotonic_s() - began_s
             ours = isinstance(outcome, Committed)
-            self._take(outcome.record, ours=ours)
+            self._take_outcome(outcome)
             if ours:
                 self._merge(outcome.record.version)
                 return outcome.record
@@ -166,7 +166,7 @@ class FollowedLog(Generic[State]):
         """Commit version 0, or return None because there is a log here already. Two puts: the commit and a hint."""
         outcome = self._log.append(draft, after=None)
         ours = isinstance(outcome, Committed)
-        self._take(outcome.record, ours=ours)
+        self._take_outcome(outcome)
         if not ours:
             return None
         with self._warned(0):
@@ -178,6 +178,16 @@ class FollowedLog(Generic[State]):
         self._history.apply(record)
         if not ours:
             self._history.lineage.fold(record.version, self._history.merging(record.version), only_held=True)
+
+    def _take_outcome(self, outcome: Committed | Lost) -> None:
+        """Take in what stands in the log after a try; its objects may have to be read back."""
+        try:
+            self._take(outcome.record, ours=isinstance(outcome, Committed))
+        except StoreError as error:
+            if not isinstance(outcome, Committed):
+                raise
+            message = f"{self._place}: version {outcome.record.version} is committed, but cannot be read back: {error}"
+            raise StoreError(message, maybe_applied=True) from error
 
     def _take(self, record: CommitRecord, *, ours: bool) -> None:
         """Apply a record that is known to be in the log, unless another thread was faster."""

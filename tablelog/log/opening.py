@@ -164,7 +164,7 @@ class LogReader:
         found: dict[int, Segment | CommitRecord] = dict(known or {})
         last = ranges[-1].last
         wanted = [each for each in ranges if each.last > each.first or each.first not in found]
-        wanted += [_Range(version, version) for version in range(last + 1, last + 1 + ahead)]
+        wanted += [_Range(version, version) for version in range(last + 1, min(last + ahead, names.VERSION_MAX) + 1)]
         # No hint is worth looking for the parts of what may never have been: its last commit is there, or it is wrong.
         witness = None if ranges[-1].first == last or ranges[-1].is_base else _Range(last, last)
         wanted += [] if witness is None else [witness]

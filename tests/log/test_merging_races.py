@@ -8,7 +8,8 @@ import pytest
 
 import tablelog as tl
 from tablelog import env
-from tablelog.errors import InvalidError
+from tablelog.errors import InvalidError, StoreError
+from tablelog.format import names
 from tablelog.format.actions import AddFile, SetProperty, encode_action, removal
 from tablelog.log import actions_object
 from tablelog.log.commits import Draft
@@ -23,7 +24,7 @@ from tablelog.table import Table
 
 if TYPE_CHECKING:
     from tablelog.format.actions import Action
-    from tablelog.store.base import ObjectStore
+    from tablelog.store.base import ByteRange, ObjectStore
 
 
 def new_table(store: ObjectStore, columns: dict[str, str] | None = None, **properties: str) -> Table:
@@ -151,6 +152,28 @@ def test_removals_stand_in_one_order_however_they_were_merged(monkeypatch: pytes
     reader, (_, _, *steps) = table._history.reader, table._log.known()._parts
     alone = [merge([step], reader) for step in steps]
     assert encode_segment(merge(alone, reader)) == encode_segment(merge(steps, reader))
+
+
+def test_a_commit_that_stands_is_not_reported_as_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Down(MemoryStore):
+        """Loses objects of actions from sight once."""
+
+        is_down = False
+
+        def get(self, key: str, byte_range: ByteRange | None = None) -> bytes:
+            if self.is_down and names.ACTIONS in key:
+                self.is_down = False
+                raise StoreError("down")
+            return super().get(key, byte_range)
+
+    store = Down()
+    table = new_table(store)
+    monkeypatch.setattr(actions_object, "INLINE_MAX", 0)
+    store.is_down = True
+    with pytest.raises(StoreError, match="version 1 is committed") as caught:
+        commit(table, file("a"))
+    assert caught.value.maybe_applied
+    assert table.version == 1
 
 
 class Late(env.Env):

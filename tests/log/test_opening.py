@@ -206,3 +206,27 @@ def test_a_flipped_byte_is_an_error_that_names_the_object(is_merged: bool, monke
             except CorruptionError as error:
                 assert info.key in str(error)
         store.put(info.key, data)
+
+
+@pytest.mark.parametrize("version", [(1 << 62) - 1, 3**30 - 1, (1 << 63) - 1])
+def test_a_hint_of_a_version_that_never_was_costs_few_requests(version: int) -> None:
+    class Patient(Watched):
+        def get(self, key: str, byte_range: ByteRange | None = None) -> bytes:
+            assert len(self.calls) < 500
+            return super().get(key, byte_range)
+
+    store = Patient()
+    paths = long_table(store, 3, 13).snapshot().files.paths
+    for fan_out in (2, 3, 16):
+        store.put(names.LOG + names.HINT, encode_hint(Hint(version=version, fan_out=fan_out)))
+        store.calls.clear()
+        assert Table(store, "t").snapshot().files.paths == paths
+
+
+def test_a_stray_name_beyond_all_versions_is_an_error_that_says_what_is_missing() -> None:
+    store = MemoryStore()
+    long_table(store, 3, 13)
+    store.delete(names.LOG + names.HINT)
+    store.put(names.LOG + names.segment(names.VERSION_MAX - 2, names.VERSION_MAX), b"")
+    with pytest.raises(CorruptionError, match=r"\.json is missing although version 9{20} exists"):
+        Table(store, "t").snapshot()

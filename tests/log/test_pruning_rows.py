@@ -17,7 +17,7 @@ from tablelog.format.partitioning import parse_partitioning
 from tablelog.format.predicate import And, Comparison, IsNull, IsTrue, Not, Operator, Or, Truth, Unknown, is_in
 from tablelog.format.schema import add_column
 from tablelog.format.statistics import FieldStatistics
-from tablelog.format.types import Field, Primitive
+from tablelog.format.types import Field, Primitive, is_float
 from tablelog.log import segments
 from tablelog.ops.buckets import Buckets
 from tablelog.ops.known import Known
@@ -118,7 +118,9 @@ class Conditions:
 
     def _value(self, field: Field) -> Any:
         pool = POOLS[str(field.type)] if self.dice.random() < 0.85 else STRANGE
-        return self.dice.choice(pool)
+        value = self.dice.choice(pool)
+        # What else than a float is NaN is known without any statistics, and whoever looks says so or not.
+        return 5 if value != value and not is_float(field.type) else value
 
 
 def settled(file_: AddFile) -> AddFile:
@@ -131,17 +133,17 @@ def settled(file_: AddFile) -> AddFile:
 
 
 def kept_one_by_one(state: TableState, predicate: Predicate, files: tuple[AddFile, ...]) -> list[str]:
-    buckets = Buckets(state.metadata, predicate)
+    buckets, known = Buckets(state.metadata, predicate), Known(state.metadata)
     return [
         each.path
         for each in files
-        if Truth.TRUE in Known(state.metadata).outcomes(predicate, each)
+        if Truth.TRUE in known.outcomes(predicate, each)
         and buckets.may_hold(each.partitioning_id, each.schema_id, each.partition_values)
     ]
 
 
 @pytest.mark.parametrize("group_rows", [2, 32_768], ids=["many groups", "one group"])
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 @given(st.integers(0, 2**32).map(random.Random), st.sampled_from([2, 4]))
 def test_column_by_column_leaves_out_what_one_by_one_does(group_rows: int, dice: random.Random, fan_out: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -153,7 +155,7 @@ def test_column_by_column_leaves_out_what_one_by_one_does(group_rows: int, dice:
         cold = Table(history.store, "cold")
         for state in (cold.snapshot().state, cold.at(version=dice.randrange(25)).state, history.table.snapshot().state):
             conditions, files = Conditions(dice, state.schema.fields), history.versions[state.version].files
-            for _ in range(40):
+            for _ in range(30):
                 predicate = conditions.one()
                 found = [each.path for each in plan_scan(state, None, predicate).files]
                 most = kept_one_by_one(state, predicate, tuple(state.files))
