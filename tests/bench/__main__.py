@@ -56,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             peers=None if given.peers is None else tuple(filter(None, given.peers.split(","))),
             rows=given.rows,
             commits=given.commits,
+            long=given.long,
             entries=given.entries,
             writers=given.writers,
             repeat=given.repeat,
@@ -90,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--peers", help="systems beside tablelog by the beginnings of their names (default: all)")
     parser.add_argument("--rows", type=int, default=10_000_000, help="rows of the bulk workloads")
     parser.add_argument("--commits", type=int, default=1000, help="commits of the workloads about small commits")
+    parser.add_argument("--long", type=int, default=10_000, help="commits of the long history of W1 and W2")
     parser.add_argument("--entries", type=int, default=1_000_000, help="file entries of W3 at the most")
     parser.add_argument("--writers", type=int, default=8, help="processes of W6")
     parser.add_argument("--repeat", type=int, default=3, help="runs of what is measured over whole runs")

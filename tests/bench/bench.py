@@ -28,6 +28,8 @@ class Options:
     """Beginnings of the names of systems; None is all."""
     rows: int
     commits: int
+    long: int
+    """Commits of the long history."""
     entries: int
     writers: int
     repeat: int
@@ -36,7 +38,7 @@ class Options:
     def command(self, key: str) -> str:
         """What repeats one workload of this run."""
         peers = "" if self.peers is None else f" --peers {','.join(self.peers)}"
-        sizes = f"--rows {self.rows} --commits {self.commits} --entries {self.entries} --writers {self.writers}"
+        sizes = f"--rows {self.rows} --commits {self.commits} --long {self.long} --entries {self.entries} --writers {self.writers}"
         return f"python -m tests.bench --only {key} {sizes} --repeat {self.repeat}{peers}"
 
 

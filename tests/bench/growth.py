@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from tests.bench.bench import turns
+from tests.bench.measure import median
 from tests.bench.peers import started
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ SYSTEMS: Final = (
     "ducklake-inline",
 )
 _TURN: Final = 10
+BUDGET_S: Final = 300
+"""A system that needs longer for its appends has grown enough."""
 
 
 @dataclass(slots=True)
@@ -53,8 +56,12 @@ def _grow(bench: Bench, commits: int) -> Grown:
             peer.ask("create")
         for turn in turns(commits, _TURN):
             for peer in peers:
-                for wall_ms, cpu_ms in peer.ask("append", first=turn.start, count=len(turn)) or ():
-                    result.wall_ms.setdefault(peer.name, []).append(wall_ms)
-                    result.cpu_ms.setdefault(peer.name, []).append(cpu_ms)
+                wall_ms = result.wall_ms.setdefault(peer.name, [])
+                if peer.error is None and sum(wall_ms) > 1e3 * BUDGET_S:
+                    last = median(wall_ms[-_TURN:])
+                    peer.error = f"stopped after {len(wall_ms):,} appends in {BUDGET_S} s, the last at {last:.0f} ms"
+                for wall, cpu in peer.ask("append", first=turn.start, count=len(turn)) or ():
+                    wall_ms.append(wall)
+                    result.cpu_ms.setdefault(peer.name, []).append(cpu)
         result.errors = {peer.name: peer.error for peer in peers if peer.error is not None}
     return result

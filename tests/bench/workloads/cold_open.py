@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from tests.bench.bench import Bench
 
 KEY: Final = "W2"
-_SAME: Final = frozenset({"floor-cached", "deltalake-handle"})
-"""Ways to write what another system has written in the same format."""
+_SAME: Final = {"floor-cached": "floor", "deltalake-handle": "deltalake"}
+"""Ways to write what another system writes in the same format."""
 _COLUMNS: Final = (
     Column(name="open ms"),
     Column(name="+ files ms"),
@@ -29,7 +29,7 @@ _COLUMNS: Final = (
 
 
 def run(bench: Bench) -> Section:
-    sizes = sorted({max(2, bench.options.commits // 10), bench.options.commits})
+    sizes = sorted({max(2, bench.options.commits // 10), bench.options.commits, bench.options.long})
     notes: list[str] = []
     return Section(
         key=KEY,
@@ -46,14 +46,16 @@ def run(bench: Bench) -> Section:
 
 def _measure(bench: Bench, commits: int, notes: list[str]) -> Table:
     result = grown(bench, commits)
-    specs = [spec for spec in result.specs if spec.name not in result.errors and spec.name not in _SAME]
+    whole = {_SAME.get(spec.name, spec.name): spec for spec in reversed(result.specs) if spec.name not in result.errors}
+    specs = [spec for spec in result.specs if spec.name in whole]
+    places = {name: result.places[spec.name] for name, spec in whole.items()}
     opened: dict[str, list[dict[str, float]]] = defaultdict(list)
     travelled: dict[str, list[float]] = defaultdict(list)
     for _ in range(max(3, bench.options.repeat)):
         for spec in specs:
-            with Peer(spec, result.places[spec.name]) as peer:
+            with Peer(spec, places[spec.name]) as peer:
                 _collect(peer.ask("open"), commits, peer, opened[spec.name])
-            with Peer(spec, result.places[spec.name]) as peer:
+            with Peer(spec, places[spec.name]) as peer:
                 answer = peer.ask("travel", commits=commits // 2)
                 kept: list[dict[str, float]] = []
                 _collect(answer, commits // 2, peer, kept)
