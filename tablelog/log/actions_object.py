@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 INLINE_MAX: Final = 128
 """Adds and removes that a commit holds itself: reading so many takes some milliseconds."""
 _KINDS: Final = "tablelog.actions"
+_ALWAYS: Final = pa.schema([pa.field("kind", pa.string()), *FILE_SCHEMA])
 
 
 def outsourced(store: ObjectStore, actions: Sequence[Action], reader: ActionReader) -> tuple[Action, ...]:
@@ -60,7 +61,7 @@ def removal_table(removed: Sequence[RemoveFile]) -> pa.Table:
 def put_actions(store: ObjectStore, files: pa.Table, removals: pa.Table) -> FileActions:
     """Write an object with adds (see `log.file_rows`) and removes; the action that stands for it. One put."""
     statistics = statistics_fields([files])
-    schema = pa.schema([pa.field("kind", pa.string()), *FILE_SCHEMA, *statistics])
+    schema = pa.schema([*_ALWAYS, *statistics])
     groups = [
         (kind, table.slice(start, GROUP_ROWS))
         for kind, table in (("file", files.drop_columns(["added", "removed"])), ("remove", removals))
@@ -87,6 +88,7 @@ def open_actions(store: ObjectStore, key: str, action: FileActions) -> tuple[lis
         raise CorruptionError(f"{store.url}/{key} is missing although the log needs it") from error
     if sealed.digest != action.digest:
         raise CorruptionError(f"{sealed.name}: it is not the object that the log speaks of")
+    sealed.require(_ALWAYS)
     kinds = sealed.properties.get(_KINDS, "").split(",")
     if len(kinds) != sealed.metadata.num_row_groups or not {*kinds} <= {"file", "remove"}:
         raise CorruptionError(f"{sealed.name}: it does not hold file actions")

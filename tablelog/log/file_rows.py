@@ -191,7 +191,7 @@ def file_actions(
                 places, known, *listed, strict=True
             )
         ]
-    except (TypeError, ValueError, KeyError) as error:
+    except (pa.ArrowException, TypeError, ValueError, KeyError) as error:
         raise CorruptionError(f"{block.name}: a row is no file: {error!r}") from error
 
 

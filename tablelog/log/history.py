@@ -128,11 +128,10 @@ class TableHistory:
             for raw, action in zip(record.actions, actions, strict=True)
             if not isinstance(action, AddFile | RemoveFile | FileActions)
         )
-        outsourced = [
-            open_actions(self._store, names.LOG + action.path, action)
-            for action in actions
-            if isinstance(action, FileActions)
-        ]
+        objects = [action for action in actions if isinstance(action, FileActions)]
+        if len(objects) > 1 or (objects and (added or removed)):
+            raise CorruptionError("its file actions stand in more than one place")
+        outsourced = [open_actions(self._store, names.LOG + action.path, action) for action in objects]
         return Step(
             record=record,
             added=added,

@@ -43,6 +43,8 @@ _ASCENDING: Final = ("timestamp", "added")
 _PROPERTY: Final = "tablelog.segment"
 _KIND: Final = pa.field("kind", pa.string())
 _ACTION: Final = pa.field("action", pa.string())
+_ALWAYS: Final = pa.schema([_KIND, *FILE_SCHEMA, *list(FACTS_SCHEMA)[1:], _ACTION])
+"""Columns that every segment has."""
 _LIVE, _DEAD, _REMOVE, _COMMIT, _CHANGE = "live", "dead", "remove", "commit", "change"
 _KINDS: Final = {_LIVE: "file", _DEAD: "file", _REMOVE: "remove", _COMMIT: "commit", _CHANGE: "change"}
 
@@ -51,7 +53,7 @@ def encode_segment(segment: Segment) -> tuple[bytes, str]:
     """A segment's bytes, and their digest."""
     runs = list(_runs(segment))
     columns = statistics_fields([table for _, table in runs])
-    schema = _in_order([_KIND, *FILE_SCHEMA, *columns, *list(FACTS_SCHEMA)[1:], _ACTION])
+    schema = _in_order([*_ALWAYS, *columns])
     together = sum(table.num_rows for _, table in runs) <= _TOGETHER_ROWS
     groups = [runs] if together else [[run] for run in runs]
     summary = {
@@ -173,6 +175,7 @@ def decode_segment(sealed: Sealed) -> Segment:
     """
     try:
         summary = json.loads(sealed.properties[_PROPERTY])
+        sealed.require(_ALWAYS)
         if member(int, summary["format_version"]) > FORMAT_VERSION:
             raise InvalidError(f"{sealed.name} has format version {summary['format_version']}; upgrade tablelog")
         blocks: dict[str, list[Block]] = {kind: [] for kind in _KINDS}
