@@ -17,7 +17,7 @@ from tablelog.format import names
 from tablelog.format.actions import AddFile, FileActions, RemoveFile, encode_action
 from tablelog.log.blocks import GroupBlock
 from tablelog.log.file_rows import FILE_SCHEMA, file_table
-from tablelog.log.segments import GROUP_ROWS, padded, statistics_fields
+from tablelog.log.segments import GROUP_ROWS, check_columns, padded, statistics_fields
 from tablelog.parquet.sealed import encode_sealed, open_sealed
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def open_actions(store: ObjectStore, key: str, action: FileActions) -> tuple[lis
         raise CorruptionError(f"{store.url}/{key} is missing although the log needs it") from error
     if sealed.digest != action.digest:
         raise CorruptionError(f"{sealed.name}: it is not the object that the log speaks of")
-    sealed.require(_ALWAYS)
+    check_columns(sealed, _ALWAYS)
     kinds = sealed.properties.get(_KINDS, "").split(",")
     if len(kinds) != sealed.metadata.num_row_groups or not {*kinds} <= {"file", "remove"}:
         raise CorruptionError(f"{sealed.name}: it does not hold file actions")

@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
-from tablelog.errors import CorruptionError
+from tablelog.errors import CorruptionError, InvalidError
 from tablelog.format import names
 from tablelog.format.actions import AddFile
 from tablelog.format.statistics import UNKNOWN, FieldStatistics
+from tablelog.format.type_text import parse_type
 from tablelog.format.types import Decimal, Primitive, Time, Timestamp, is_float
 from tablelog.format.values import encode_value
 from tablelog.parquet.arrow import arrow_type
@@ -47,6 +49,7 @@ _FILE_TYPES: Final[dict[str, pa.DataType]] = {
     "crc32": pa.int64(),
 }
 FILE_SCHEMA: Final = pa.schema(_FILE_TYPES)
+_WHATS: Final = frozenset(("min", "max", "nulls", "nans"))
 _MEMBERS: Final = ("path", "size", "rows", "schema", "partitioning", "partition", "crc32")
 
 
@@ -68,6 +71,24 @@ def nulls_column(field_id: int) -> str:
 def nans_column(field_id: int) -> str:
     """Name of the column of NaN counts; only fields that can be NaN have one."""
     return f"{field_id}:nans"
+
+
+@cache
+def column_type(name: str) -> pa.DataType:
+    """The Arrow type of a column of statistics with this name.
+
+    >>> column_type("1:int32:min"), column_type("1:nulls")
+    (DataType(int32), DataType(int64))
+
+    Raises:
+        InvalidError: there is no such column.
+
+    """
+    field_id, _, rest = name.partition(":")
+    text, _, what = rest.rpartition(":")
+    if not field_id.isdecimal() or (text == "") != (what in {"nulls", "nans"}) or what not in _WHATS:
+        raise InvalidError(f"{name!r} is no column of statistics")
+    return bound_type(parse_type(text)) if text else pa.int64()
 
 
 def bound_type(type_: DataType) -> pa.DataType:

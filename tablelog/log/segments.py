@@ -21,7 +21,7 @@ from tablelog.format.values import count, member
 from tablelog.log.blocks import GroupBlock
 from tablelog.log.commits import Head
 from tablelog.log.facts import FACTS_SCHEMA, Totals
-from tablelog.log.file_rows import FILE_SCHEMA
+from tablelog.log.file_rows import FILE_SCHEMA, column_type
 from tablelog.log.merging import action_text, change_lasts, file_rows, setting_of
 from tablelog.log.parts import REMOVE_SCHEMA, Change, Segment
 from tablelog.parquet.sealed import Sealed, encode_sealed, open_sealed
@@ -175,7 +175,7 @@ def decode_segment(sealed: Sealed) -> Segment:
     """
     try:
         summary = json.loads(sealed.properties[_PROPERTY])
-        sealed.require(_ALWAYS)
+        check_columns(sealed, _ALWAYS)
         if member(int, summary["format_version"]) > FORMAT_VERSION:
             raise InvalidError(f"{sealed.name} has format version {summary['format_version']}; upgrade tablelog")
         blocks: dict[str, list[Block]] = {kind: [] for kind in _KINDS}
@@ -240,6 +240,21 @@ def _same_rows(kind: str, left: Sequence[Block], right: Sequence[Block]) -> bool
         elif not columns[0].equals(columns[1]):
             return False
     return True
+
+
+def check_columns(sealed: Sealed, always: pa.Schema) -> None:
+    """Make sure that an object has the columns that it always has, and no statistics of another type than they say.
+
+    Raises:
+        CorruptionError: it is not so.
+
+    """
+    found = dict(zip(sealed.schema.names, sealed.schema.types, strict=True))
+    expected = {field.name: field.type for field in always}
+    expected |= {name: column_type(name) for name in found if ":" in name}
+    for name, type_ in expected.items():
+        if found.get(name) != type_:
+            raise CorruptionError(f"{sealed.name}: the column {name!r} is {found.get(name)}, not {type_}")
 
 
 def _number(value: Any) -> int | None:

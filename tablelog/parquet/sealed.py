@@ -187,18 +187,10 @@ class Sealed:
         """Names of the columns."""
         return tuple(self._columns)
 
-    def require(self, schema: pa.Schema) -> None:
-        """Make sure that there are columns of these names and types.
-
-        Raises:
-            CorruptionError: there are not.
-
-        """
-        found = self._file.schema_arrow
-        for field in schema:
-            type_ = found.field(field.name).type if field.name in self else None
-            if type_ != field.type:
-                raise CorruptionError(f"{self.name}: the column {field.name!r} is {type_}, not {field.type}")
+    @property
+    def schema(self) -> pa.Schema:
+        """Names and types of the columns."""
+        return self._file.schema_arrow
 
     @property
     def properties(self) -> dict[str, str]:
