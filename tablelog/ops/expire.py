@@ -26,6 +26,7 @@ from tablelog.format import names
 from tablelog.format.actions import SetHorizon
 from tablelog.log.merging import cut, fold, merge
 from tablelog.log.opening import put_segment
+from tablelog.log.parts import Segment
 from tablelog.ops.planned import Planned
 from tablelog.parquet.sealed import open_sealed
 from tablelog.store.base import local_path
@@ -121,9 +122,14 @@ class Expiry:
     def _put_base(self, last: int) -> str:
         """Write the base of the commits up to a version, or find it, and read it back; its digest. A put and a get."""
         if last not in self._digests:
-            parts = [part for part in self._history.lineage.parts if part.first <= last]
             merging = self._history.merging(last)
-            base = fold(cut(merge(parts, merging.reader, merging.order), last))
+            parts = [
+                # Cut before it is merged: an older base knows the facts of its last commit only, and cannot be cut.
+                cut(part, last) if isinstance(part, Segment) and part.last > last else part
+                for part in self._history.lineage.parts
+                if part.first <= last
+            ]
+            base = fold(merge(parts, merging.reader, merging.order))
             data, digest = put_segment(self._store, names.LOG, base)
             key = names.LOG + names.base(last)
             try:
