@@ -114,6 +114,10 @@ class _CatalogHistory:
     def base(self) -> None:
         return None
 
+    @property
+    def base_digest(self) -> None:
+        return None
+
     def merging(self, _: int) -> Merging:
         return _MERGING
 

@@ -260,7 +260,7 @@ class Table:
         commit = self._commit(plan)
         if self._history.base is not None:
             self._log.tell()
-            empty_commits(self._store, names.LOG, self._history.base)
+            empty_commits(self._store, names.LOG, self._history.base, self._history.base_digest)
         return commit
 
     def verify(self, *, data: bool = True) -> Verification:

@@ -72,6 +72,10 @@ class History(Protocol[State_co]):
     def base(self) -> int | None:
         """Last version of the base that the log speaks of, if it does."""
 
+    @property
+    def base_digest(self) -> str | None:
+        """Digest of that base."""
+
     def merging(self, version: int) -> Merging:
         """How segments are made that end with a version that was taken in."""
 

@@ -209,6 +209,11 @@ class TableHistory:
         """Last version of the base that the log speaks of, if it does."""
         return self._metadata_values[-1].horizon.base_last
 
+    @property
+    def base_digest(self) -> str | None:
+        """Digest of that base."""
+        return self._metadata_values[-1].horizon.base_digest
+
     def merging(self, version: int) -> Merging:
         """How segments are made that end with a version."""
         return Merging(_fan_out_as_it_stands(self.metadata_at(version).properties), self.reader, self._order(version))

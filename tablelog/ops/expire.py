@@ -142,10 +142,30 @@ class Expiry:
         return self._digests[last]
 
 
-def empty_commits(store: ObjectStore, prefix: str, last: int) -> int:
-    """Empty the objects of commits up to a version that are not empty yet; how many. A list, and one put each."""
+def empty_commits(store: ObjectStore, prefix: str, last: int, digest: str | None) -> int:
+    """Empty the objects of commits up to a version that are not empty yet; how many. A list, and one put each.
+
+    The base that stands for them is read first: without it they are all that there is.
+
+    Raises:
+        CorruptionError: the base is missing, damaged, or not the one with this digest; nothing was emptied.
+
+    """
     listed = ((names.parse_commit(info.key.removeprefix(prefix)), info) for info in store.list(f"{prefix}0"))
     keys = [info.key for version, info in listed if version is not None and version <= last and info.size_bytes]
+    if keys:
+        _check_base(store, prefix + names.base(last), digest)
     is_far = local_path(store, prefix + names.HINT) is None
     together(lambda key: store.put(key, b""), keys, side_by_side=is_far)
     return len(keys)
+
+
+def _check_base(store: ObjectStore, key: str, digest: str | None) -> None:
+    """Make sure that a base is there, whole, and the one that the log speaks of."""
+    try:
+        sealed = open_sealed(store, key)
+    except NotFoundError as error:
+        raise CorruptionError(f"{store.url}/{key} is missing; its commits are kept as they are") from error
+    sealed.check_all()
+    if sealed.digest != digest:
+        raise CorruptionError(f"{sealed.name}: it is not the base that the log speaks of")

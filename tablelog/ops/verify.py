@@ -102,6 +102,8 @@ class LogCheck:
     """Segments that are missing or wrong."""
     unfounded: list[str] = field(default_factory=list)
     """Segments of commits that are not there."""
+    sound_bases: dict[int, str] = field(default_factory=dict)
+    """Their last versions and digests."""
     empty_until: int | None = None
     """Last version of a base whose commits are not all empty."""
     is_hint_wrong: bool = False
@@ -148,6 +150,7 @@ class LogCheck:
             except CorruptionError as error:
                 self._report(name, error)
                 continue
+            self.sound_bases[last] = base.sealed.digest
             if last_empty >= 0 and last >= last_empty and not self.history.lineage.parts:
                 self.history.load(base)
         if last_empty >= 0 and not self.history.lineage.parts:
@@ -213,6 +216,12 @@ class LogCheck:
 
     def _check_emptied(self, versions: dict[int, str], sizes: dict[str, int]) -> None:
         base = self.history.base if self.history.lineage.parts else None
+        if base is not None and self.sound_bases.get(base) != self.history.base_digest:
+            if names.base(base) not in sizes:
+                self._report(names.base(base), "it is missing although the log speaks of it")
+            elif base in self.sound_bases:
+                self._report(names.base(base), "it is not the base that the log speaks of")
+            return
         full = [version for version in versions if base is not None and version <= base and sizes[versions[version]]]
         if full:
             self.empty_until = base
@@ -299,7 +308,7 @@ class LogCheck:
         for name in self.unfounded:
             self.store.delete(self.prefix + name)
         if self.empty_until is not None:
-            empty_commits(self.store, self.prefix, self.empty_until)
+            empty_commits(self.store, self.prefix, self.empty_until, self.history.base_digest)
         if self.is_hint_wrong or self.unwritten:
             newest = self.history.lineage.newest
             fan_out = self.history.merging(newest).fan_out

@@ -47,6 +47,10 @@ class Numbers:
     def base(self) -> None:
         return None
 
+    @property
+    def base_digest(self) -> None:
+        return None
+
     def merging(self, _: int) -> Merging:
         return Merging(16, ActionReader())
 
