@@ -16,7 +16,8 @@ from tablelog.format.schema import Schema
 from tablelog.format.types import Field
 from tablelog.lake import Lake, connect
 from tablelog.log.facts import Commit
-from tablelog.ops.verify import Problem, Verification
+from tablelog.ops.log_check import Problem
+from tablelog.ops.verify import Verification
 from tablelog.provenance import VERSION as __version__  # noqa: N811 - the name that Python tools look for
 from tablelog.snapshot import Scan, Snapshot
 from tablelog.store.open import register_store

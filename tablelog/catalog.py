@@ -24,7 +24,8 @@ from tablelog.log.commits import Draft
 from tablelog.log.followed import FollowedLog
 from tablelog.log.lineage import Lineage, Merging
 from tablelog.log.parts import Change, Step
-from tablelog.ops.verify import LogCheck
+from tablelog.ops.log_check import LogCheck
+from tablelog.ops.verify import verify_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -206,9 +207,8 @@ class Catalog:
         """Look at everything that the log of names consists of; with `repair`, put right what can be derived first."""
         if repair:
             LogCheck(self._store, names.CATALOG, _CatalogHistory()).run().repair()
-        return (
-            LogCheck(self._store, names.CATALOG, _CatalogHistory()).run().verdict(f"{self._store.url}/{names.CATALOG}")
-        )
+        check = LogCheck(self._store, names.CATALOG, _CatalogHistory()).run()
+        return verify_log(check, f"{self._store.url}/{names.CATALOG}")
 
     def create_table(self, entry: TableEntry, info: Mapping[str, Any]) -> None:
         """Give a table its name.

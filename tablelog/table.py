@@ -15,7 +15,7 @@ import polars as pl
 
 from tablelog.alter import Alter
 from tablelog.conditions import condition_on, row_check
-from tablelog.errors import ConflictError, CorruptionError, InvalidError, NotFoundError
+from tablelog.errors import ConflictError, CorruptionError, InvalidError, NotFoundError, StoreError
 from tablelog.format import names
 from tablelog.format.values import instant_us
 from tablelog.log.followed import FollowedLog
@@ -23,9 +23,10 @@ from tablelog.log.history import TableHistory
 from tablelog.ops.delete import Deletion, draft_delete
 from tablelog.ops.expire import Expiry, empty_commits, parse_keep
 from tablelog.ops.keys import key_check
+from tablelog.ops.log_check import LogCheck
 from tablelog.ops.overwrite import draft_overwrite
 from tablelog.ops.planned import Drafting
-from tablelog.ops.verify import LogCheck, check_data_files
+from tablelog.ops.verify import verify_table
 from tablelog.ops.write import draft_append, write_rows
 from tablelog.parquet.input import open_data
 from tablelog.provenance import commit_info, told
@@ -249,6 +250,7 @@ class Table:
         self._log.refresh()
         expiry = Expiry(self._store, self._history, parse_keep(keep))
         if expiry.plan(self._log.known(), about) is None:
+            self._empty_commits()
             return None
 
         def plan(state: TableState) -> Planned:
@@ -258,10 +260,21 @@ class Table:
             return planned
 
         commit = self._commit(plan)
-        if self._history.base is not None:
+        try:
             self._log.tell()
-            empty_commits(self._store, names.LOG, self._history.base, self._history.base_digest)
+            self._empty_commits()
+        except StoreError as error:
+            raise StoreError(
+                f"older versions have expired, but not all of their commits are emptied: {error}; expire() or repair() "
+                f"will go on",
+                maybe_applied=True,
+            ) from error
         return commit
+
+    def _empty_commits(self) -> None:
+        """Empty the commits that the base stands for, as far as somebody who died has not done so."""
+        if self._history.base is not None:
+            empty_commits(self._store, names.LOG, self._history.base, self._history.base_digest)
 
     def verify(self, *, data: bool = True) -> Verification:
         """Look at everything that the table consists of, and say what is wrong and where. Changes nothing.
@@ -271,8 +284,7 @@ class Table:
         held against its checksum as well.
         """
         history = TableHistory(self._store)
-        check = LogCheck(self._store, names.LOG, history).run()
-        return check.verdict(self.url, history.horizon, *check_data_files(self._store, history, read=data))
+        return verify_table(LogCheck(self._store, names.LOG, history).run(), history, read=data)
 
     def repair(self) -> Verification:
         """Put right what can be derived from the commits: segments and the hint; then `verify` the log again.

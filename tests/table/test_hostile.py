@@ -166,7 +166,7 @@ class TestBytes:
         shutil.copy(commit_file(table, 4), commit_file(table, version))
         found = tl.open_table(table)
         assert found.version == 4
-        assert any(f"{version:020}.json" in problem.object for problem in found.verify().problems)
+        assert any(f"{version:020}.json" in str(problem) for problem in found.verify().problems)
 
     def test_a_catalog_is_held_to_the_same_rules(self, table: Path) -> None:
         catalog = table.parent / "_catalog" / f"{1:020}.json"
