@@ -313,7 +313,8 @@ class LogCheck:
             self.store.put_if_absent(self.prefix + name, b"")
         if self.empty_until is not None:
             empty_commits(self.store, self.prefix, self.empty_until, self.history.base_digest)
-        if (self.is_hint_wrong or self.unwritten or self.useless) and self.newest == self._end >= 0:
+        is_whole = all(problem.harmless or problem.can_repair for problem in self.problems)
+        if (self.is_hint_wrong or self.unwritten or self.useless) and is_whole and self.newest >= 0:
             fan_out = self.history.merging(self.newest).fan_out
             base = self.history.base if self.history.base in self._bases else None
             version = max(0, base or 0, self.newest - (self.newest + 1) % fan_out)
