@@ -208,7 +208,7 @@ class Catalog:
         if repair:
             LogCheck(self._store, names.CATALOG, _CatalogHistory()).run().repair()
         check = LogCheck(self._store, names.CATALOG, _CatalogHistory()).run()
-        return verify_log(check, f"{self._store.url}/{names.CATALOG}")
+        return verify_log(check, self._store.url)
 
     def create_table(self, entry: TableEntry, info: Mapping[str, Any]) -> None:
         """Give a table its name.

@@ -36,13 +36,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 USAGE: Final = 2
+CORRUPT: Final = 6
 INTERRUPTED: Final = 130
 _CODES: Final[Mapping[type[TablelogError], int]] = {
     InvalidError: USAGE,
     NotFoundError: 3,
     FencedError: 5,
     ConflictError: 4,
-    CorruptionError: 6,
+    CorruptionError: CORRUPT,
     StoreError: 7,
 }
 """The first kind that an error is decides, so a kind stands before what it is a kind of."""

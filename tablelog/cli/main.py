@@ -14,12 +14,14 @@ from typer.core import TyperGroup
 
 from tablelog.cli.append import append
 from tablelog.cli.demo import demo
+from tablelog.cli.expire import expire
 from tablelog.cli.failures import INTERRUPTED, report
 from tablelog.cli.history import history
 from tablelog.cli.ls import ls
 from tablelog.cli.output import err
 from tablelog.cli.show import show
 from tablelog.cli.sql import sql
+from tablelog.cli.verify import verify
 from tablelog.errors import TablelogError
 from tablelog.provenance import VERSION
 
@@ -81,6 +83,8 @@ app.command()(show)
 app.command()(history)
 app.command()(sql)
 app.command()(append)
+app.command()(expire)
+app.command()(verify)
 
 
 def main() -> None:
