@@ -116,20 +116,26 @@ class LogReader:
     def _open(self) -> list[Segment | CommitRecord]:
         hint = self._read_hint()
         if hint is not None:
-            try:
+            with suppress(_GoneError, FoldedError):  # it is wrong, or history has expired since it was written
                 return self._open_at(hint, [])
-            except _GoneError:
-                pass  # the hint is wrong, or history has expired since it was written
-        looks: tuple[Callable[[], Any], ...] = (self._first_commits, self._list)
-        young, listed = together(lambda look: look(), looks, side_by_side=self._is_far)
-        if listed is None:
-            if young is None:
-                young = self._commits.read_from(0, FAN_OUT_DEFAULT)  # says which is empty
-            return [*young, *self._catch_up(head_of(young[-1]))] if len(young) == FAN_OUT_DEFAULT else young
-        try:
-            return self._open_at(listed, young or [])
-        except _GoneError as error:
-            raise CorruptionError(str(error)) from error
+        tried: list[int | None] = []
+        while True:
+            looks: tuple[Callable[[], Any], ...] = (self._first_commits, self._list)
+            young, listed = together(lambda look: look(), looks, side_by_side=self._is_far)
+            try:
+                return self._open_young(young) if listed is None else self._open_at(listed, young or [])
+            except (_GoneError, FoldedError) as error:
+                base = None if listed is None else listed.base
+                if base in tried:
+                    raise CorruptionError(str(error)) from error
+                tried.append(base)  # history may have expired since the listing: there is another base then
+
+    def _open_young(self, young: list[CommitRecord] | None) -> list[Segment | CommitRecord]:
+        """All of a log that has neither segments nor a base."""
+        if young is None:
+            young = self._commits.read_from(0, FAN_OUT_DEFAULT)  # says which is empty
+        more = self._catch_up(head_of(young[-1])) if len(young) == FAN_OUT_DEFAULT else []
+        return [*young, *more]
 
     def _first_commits(self) -> list[CommitRecord] | None:
         """The first commits, as many as a segment has; None if they are folded."""

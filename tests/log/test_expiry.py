@@ -1,0 +1,48 @@
+"""What expiry leaves of a log, while others read it and when it fails half way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tablelog.format import names
+from tablelog.store.memory import MemoryStore
+from tablelog.table import Table
+from tests.log.test_merging_races import commit, file, new_table, paths
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tablelog.store.base import ObjectInfo, ObjectStore
+
+HINT = names.LOG + names.HINT
+
+
+def filled(store: ObjectStore) -> Table:
+    """A table with nine versions, the file a added in the first, b in the second."""
+    table = new_table(store, log_fan_out="2")
+    for name in "abcdefgh":
+        commit(table, file(name))
+    return table
+
+
+class Meanwhile(MemoryStore):
+    """Somebody else expires history right after a listing of `prefix`."""
+
+    prefix = "nothing"
+
+    def list(self, prefix: str = "", start_after: str = "") -> Iterator[ObjectInfo]:
+        found = list(super().list(prefix, start_after))
+        if prefix == self.prefix:
+            self.prefix = "nothing"
+            Table(self, "other").expire(2)
+        return iter(found)
+
+
+def test_a_log_is_opened_while_its_history_expires() -> None:
+    store = Meanwhile()
+    filled(store).expire(5)
+    for info in (*store.list(names.LOG + names.SEGMENTS), *store.list(HINT)):
+        store.delete(info.key)
+    store.prefix = names.LOG + names.BASES
+    assert paths(store) == [f"data/{name}" for name in "abcdefgh"]
+    assert store.prefix == "nothing"
