@@ -66,8 +66,10 @@ class LogReader:
         self._commits = CommitLog(store, prefix)
         self._is_far = local_path(store, prefix + names.HINT) is None
 
-    def follow(self, after: Head | None) -> list[Segment | CommitRecord]:
+    def follow(self, after: Head | None, *, base_max: int | None = None) -> list[Segment | CommitRecord]:
         """What the log holds after `after`, oldest first, each part continuing the one before; all of it for None.
+
+        All of it begins with a base if there is one, whose last version is not after `base_max` if that is given.
 
         Raises:
             FoldedError: history has expired beyond `after`; read from None.
@@ -75,7 +77,7 @@ class LogReader:
             StoreError: the storage failed.
 
         """
-        parts = self._open() if after is None else self._catch_up(after)
+        parts = self._open(base_max) if after is None else self._catch_up(after)
         head = after
         for part in parts:
             if isinstance(part, CommitRecord):
@@ -113,21 +115,21 @@ class LogReader:
                         parts += self._covering(list(_cover(first, hint.version, hint.fan_out)), hint)
                         first = hint.version + 1
 
-    def _open(self) -> list[Segment | CommitRecord]:
-        hint = self._read_hint()
+    def _open(self, base_max: int | None) -> list[Segment | CommitRecord]:
+        hint = self._read_hint() if base_max is None else None
         if hint is not None:
             with suppress(_GoneError, FoldedError):  # it is wrong, or history has expired since it was written
                 return self._open_at(hint, [])
         tried: list[int | None] = []
         while True:
-            looks: tuple[Callable[[], Any], ...] = (self._first_commits, self._list)
+            looks: tuple[Callable[[], Any], ...] = (self._first_commits, lambda: self._list(base_max))
             young, listed = together(lambda look: look(), looks, side_by_side=self._is_far)
             try:
                 return self._open_young(young) if listed is None else self._open_at(listed, young or [])
             except (_GoneError, FoldedError) as error:
                 base = None if listed is None else listed.base
                 if base in tried:
-                    raise CorruptionError(str(error)) from error
+                    raise FoldedError(str(error)) from error
                 tried.append(base)  # history may have expired since the listing: there is another base then
 
     def _open_young(self, young: list[CommitRecord] | None) -> list[Segment | CommitRecord]:
@@ -227,13 +229,14 @@ class LogReader:
         except NotFoundError:
             return None
 
-    def _list(self) -> Hint | None:
+    def _list(self, base_max: int | None) -> Hint | None:
         """What a page of a listing of the segments, and one of the bases, say; None if there are none."""
         folders = (names.SEGMENTS, names.BASES)
         segments, bases = together(lambda folder: list(self._listed(folder)), folders, side_by_side=self._is_far)
         extents = [(names.parse_segment(name), size) for name, size in segments]
         known = [Extent(*extent, size, 0) for extent, size in extents if extent and extent[0] < extent[1]]
-        base = max((last for name, _ in bases if (last := names.parse_base(name)) is not None), default=None)
+        lasts = (last for name, _ in bases if (last := names.parse_base(name)) is not None)
+        base = max((last for last in lasts if base_max is None or last <= base_max), default=None)
         newest = max((extent.last for extent in known), default=-1)
         if base is None and newest < 0:
             return None

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
+from tablelog.errors import StoreError
 from tablelog.format import names
 from tablelog.store.memory import MemoryStore
 from tablelog.table import Table
+from tablelog.testing import Fault, FaultyStore
 from tests.log.test_merging_races import commit, file, new_table, paths
 
 if TYPE_CHECKING:
@@ -46,3 +50,16 @@ def test_a_log_is_opened_while_its_history_expires() -> None:
     store.prefix = names.LOG + names.BASES
     assert paths(store) == [f"data/{name}" for name in "abcdefgh"]
     assert store.prefix == "nothing"
+
+
+def test_a_base_of_which_the_log_does_not_speak_hides_no_version() -> None:
+    inner = MemoryStore()
+    filled(inner)
+    store = FaultyStore(inner)
+    store.inject(Fault.FAILED, verb="put_if_absent", key_ends=names.commit(9))
+    with pytest.raises(StoreError):
+        Table(store, "t").expire(1)
+    inner.delete(HINT)
+    table = Table(inner, "t")
+    assert table.history().height == 9
+    assert table.at(version=2).files.paths == ["data/a", "data/b"]
