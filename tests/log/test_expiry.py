@@ -16,7 +16,7 @@ from tests.log.test_merging_races import commit, file, new_table, paths
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tablelog.store.base import ObjectInfo, ObjectStore
+    from tablelog.store.base import ByteRange, ObjectInfo, ObjectStore
 
 HINT = names.LOG + names.HINT
 
@@ -63,3 +63,15 @@ def test_a_base_of_which_the_log_does_not_speak_hides_no_version() -> None:
     table = Table(inner, "t")
     assert table.history().height == 9
     assert table.at(version=2).files.paths == ["data/a", "data/b"]
+
+
+def test_a_log_is_verified_while_its_hint_is_deleted() -> None:
+    class Forgetful(MemoryStore):
+        def get(self, key: str, byte_range: ByteRange | None = None) -> bytes:
+            if key == HINT:
+                self.delete(HINT)
+            return super().get(key, byte_range)
+
+    store = Forgetful()
+    found = filled(store).verify(data=False).problems
+    assert not [each for each in found if each.object.startswith(names.LOG) and not each.harmless]
