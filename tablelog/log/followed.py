@@ -26,15 +26,15 @@ from tablelog.format.commits import CommitRecord
 from tablelog.format.hint import Hint
 from tablelog.log.commits import CommitLog, Committed, FoldedError
 from tablelog.log.opening import LogReader, put_hint, put_segment
+from tablelog.log.parts import Segment
 from tablelog.log.segments import decode_segment
 from tablelog.parquet.sealed import WHOLE_BYTES, written
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from tablelog.log.commits import Draft, Lost
     from tablelog.log.lineage import Lineage, Merging
-    from tablelog.log.parts import Segment
     from tablelog.store.base import ObjectStore
 
 State_co = TypeVar("State_co", covariant=True)
@@ -43,6 +43,8 @@ Answer = TypeVar("Answer")
 
 ATTEMPTS_MAX: Final = 100
 """How often one operation is planned again after lost races before it gives up."""
+OPENINGS_MAX: Final = 100
+"""How often a log is read anew because history expires meanwhile."""
 _WAIT_MIN_S: Final = 0.001
 _WAIT_MAX_S: Final = 1.0
 _DOUBLINGS_MAX: Final = 6
@@ -104,19 +106,49 @@ class FollowedLog(Generic[State]):
 
         """
         with self._lock:
+            head = self._history.lineage.head
             try:
-                parts = self._reader.follow(self._history.lineage.head)
+                if head is not None:
+                    self._load(self._reader.follow(head))
             except FoldedError:
-                if self._history.lineage.head is None:
-                    raise
-                self._history.restart()
-                parts = self._reader.follow(None)
-            for part in parts:
-                if isinstance(part, CommitRecord):
-                    self._apply(part, ours=False)
-                else:
-                    self._history.load(part)
+                head = None
+            if head is None:
+                self._open()
             return self._state()
+
+    def _open(self) -> None:
+        """Read everything anew; nothing is known if that fails.
+
+        A listing shows bases of which the log does not speak, because their writers died, or are about to say so. Such
+        a base lacks versions that can be read, so it is only good for finding out which one the log speaks of.
+        """
+        base_max: int | None = None
+        for _ in range(OPENINGS_MAX):
+            self._history.restart()
+            try:
+                self._load(self._reader.follow(None, base_max=base_max))
+            except FoldedError:
+                if base_max is None:
+                    raise
+                base_max = None  # the log speaks of another one by now
+                continue
+            except BaseException:
+                self._history.restart()
+                raise
+            first = next(iter(self._history.lineage.parts), None)
+            spoken = -1 if self._history.base is None else self._history.base
+            if not isinstance(first, Segment) or not first.is_base or first.last <= spoken:
+                return
+            base_max = spoken
+        self._history.restart()
+        raise ConflictError(f"{self._place}: history expired {OPENINGS_MAX} times while it was read; try again")
+
+    def _load(self, parts: Sequence[Segment | CommitRecord]) -> None:
+        for part in parts:
+            if isinstance(part, CommitRecord):
+                self._apply(part, ours=False)
+            else:
+                self._history.load(part)
 
     def reopen(self) -> State:
         """The newest state, read anew from the first object to the last."""

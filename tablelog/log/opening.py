@@ -66,8 +66,10 @@ class LogReader:
         self._commits = CommitLog(store, prefix)
         self._is_far = local_path(store, prefix + names.HINT) is None
 
-    def follow(self, after: Head | None) -> list[Segment | CommitRecord]:
+    def follow(self, after: Head | None, *, base_max: int | None = None) -> list[Segment | CommitRecord]:
         """What the log holds after `after`, oldest first, each part continuing the one before; all of it for None.
+
+        All of it begins with a base if there is one, whose last version is not after `base_max` if that is given.
 
         Raises:
             FoldedError: history has expired beyond `after`; read from None.
@@ -75,7 +77,7 @@ class LogReader:
             StoreError: the storage failed.
 
         """
-        parts = self._open() if after is None else self._catch_up(after)
+        parts = self._open(base_max) if after is None else self._catch_up(after)
         head = after
         for part in parts:
             if isinstance(part, CommitRecord):
@@ -113,23 +115,29 @@ class LogReader:
                         parts += self._covering(list(_cover(first, hint.version, hint.fan_out)), hint)
                         first = hint.version + 1
 
-    def _open(self) -> list[Segment | CommitRecord]:
-        hint = self._read_hint()
+    def _open(self, base_max: int | None) -> list[Segment | CommitRecord]:
+        hint = self._read_hint() if base_max is None else None
         if hint is not None:
-            try:
+            with suppress(_GoneError, FoldedError):  # it is wrong, or history has expired since it was written
                 return self._open_at(hint, [])
-            except _GoneError:
-                pass  # the hint is wrong, or history has expired since it was written
-        looks: tuple[Callable[[], Any], ...] = (self._first_commits, self._list)
-        young, listed = together(lambda look: look(), looks, side_by_side=self._is_far)
-        if listed is None:
-            if young is None:
-                young = self._commits.read_from(0, FAN_OUT_DEFAULT)  # says which is empty
-            return [*young, *self._catch_up(head_of(young[-1]))] if len(young) == FAN_OUT_DEFAULT else young
-        try:
-            return self._open_at(listed, young or [])
-        except _GoneError as error:
-            raise CorruptionError(str(error)) from error
+        tried: list[int | None] = []
+        while True:
+            looks: tuple[Callable[[], Any], ...] = (self._first_commits, lambda: self._list(base_max))
+            young, listed = together(lambda look: look(), looks, side_by_side=self._is_far)
+            try:
+                return self._open_young(young) if listed is None else self._open_at(listed, young or [])
+            except (_GoneError, FoldedError) as error:
+                base = None if listed is None else listed.base
+                if base in tried:
+                    raise FoldedError(str(error)) from error
+                tried.append(base)  # history may have expired since the listing: there is another base then
+
+    def _open_young(self, young: list[CommitRecord] | None) -> list[Segment | CommitRecord]:
+        """All of a log that has neither segments nor a base."""
+        if young is None:
+            young = self._commits.read_from(0, FAN_OUT_DEFAULT)  # says which is empty
+        more = self._catch_up(head_of(young[-1])) if len(young) == FAN_OUT_DEFAULT else []
+        return [*young, *more]
 
     def _first_commits(self) -> list[CommitRecord] | None:
         """The first commits, as many as a segment has; None if they are folded."""
@@ -221,13 +229,14 @@ class LogReader:
         except NotFoundError:
             return None
 
-    def _list(self) -> Hint | None:
+    def _list(self, base_max: int | None) -> Hint | None:
         """What a page of a listing of the segments, and one of the bases, say; None if there are none."""
         folders = (names.SEGMENTS, names.BASES)
         segments, bases = together(lambda folder: list(self._listed(folder)), folders, side_by_side=self._is_far)
         extents = [(names.parse_segment(name), size) for name, size in segments]
         known = [Extent(*extent, size, 0) for extent, size in extents if extent and extent[0] < extent[1]]
-        base = max((last for name, _ in bases if (last := names.parse_base(name)) is not None), default=None)
+        lasts = (last for name, _ in bases if (last := names.parse_base(name)) is not None)
+        base = max((last for last in lasts if base_max is None or last <= base_max), default=None)
         newest = max((extent.last for extent in known), default=-1)
         if base is None and newest < 0:
             return None

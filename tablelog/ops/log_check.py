@@ -290,11 +290,15 @@ class LogCheck:
     def _check_hint(self) -> None:
         if self._end < 0:
             return
-        hint = decode_hint(self.store.get(self.prefix + names.HINT)) if names.HINT in self.sizes else None
+        try:
+            data = self.store.get(self.prefix + names.HINT)
+        except NotFoundError:
+            data = None
+        hint = None if data is None else decode_hint(data)
         if hint is not None and hint.version <= self._end:
             return
         self.is_hint_wrong = True
-        what = "it is damaged" if names.HINT in self.sizes else "it is missing"
+        what = "it is missing" if data is None else "it is damaged"
         if hint is not None:
             what = f"it speaks of version {hint.version}, the log ends with {self._end}"
         self._report(names.HINT, f"{what}; reading is only slower", harmless=True, can_repair=self.newest >= 0)
