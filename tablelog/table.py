@@ -304,7 +304,7 @@ class Table:
     def _commit(self, plan: Callable[[TableState], Planned]) -> Commit:
         drafting = Drafting(self._history, self._store)
         record = self._log.commit(lambda state: drafting.draft_of(plan(state)))
-        return self._log.look(lambda: next(self._history.commits(record.version)))
+        return drafting.commit_of(record)
 
 
 def _version(value: object) -> int:

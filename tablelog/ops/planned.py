@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tablelog.format.actions import encode_action
+from tablelog.format.actions import AddFile, RemoveFile, encode_action
 from tablelog.log.actions_object import outsourced
 from tablelog.log.commits import Draft
+from tablelog.log.facts import commit_of
+from tablelog.log.parts import Step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tablelog.format.actions import Action
+    from tablelog.format.commits import CommitRecord
+    from tablelog.log.facts import Commit
     from tablelog.log.history import TableHistory
     from tablelog.store.base import ObjectStore
 
@@ -49,3 +53,9 @@ class Drafting:
         actions = tuple(encode_action(action) for action in self._few)
         self._history.check(actions)
         return Draft(operation=planned.operation, actions=actions, info=planned.info)
+
+    def commit_of(self, record: CommitRecord) -> Commit:
+        """The commit that the last draft has become; the history may have forgotten it by now."""
+        added = tuple(action for action in self._wanted if isinstance(action, AddFile))
+        removed = tuple(action for action in self._wanted if isinstance(action, RemoveFile))
+        return commit_of(Step(record=record, added=added, removed=removed))

@@ -8,6 +8,7 @@ import pytest
 
 from tablelog.errors import StoreError
 from tablelog.format import names
+from tablelog.ops.planned import Planned
 from tablelog.store.memory import MemoryStore
 from tablelog.table import Table
 from tablelog.testing import Fault, FaultyStore
@@ -75,3 +76,17 @@ def test_a_log_is_verified_while_its_hint_is_deleted() -> None:
     store = Forgetful()
     found = filled(store).verify(data=False).problems
     assert not [each for each in found if each.object.startswith(names.LOG) and not each.harmless]
+
+
+def test_a_commit_is_told_although_another_thread_of_its_handle_expired_it() -> None:
+    class Expiring(MemoryStore):
+        def put_if_absent(self, key: str, data: bytes | memoryview) -> bool:
+            done = super().put_if_absent(key, data)
+            if key == names.LOG + names.segment(8, 9):
+                commit(table, file("other"))
+                table.expire(1)
+            return done
+
+    table = filled(Expiring())
+    told = table._commit(lambda _: Planned(operation="test", actions=(file("x"),)))
+    assert (told.version, told.files_added, table.at(version=11).version) == (9, 1, 11)
