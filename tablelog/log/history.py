@@ -207,7 +207,7 @@ class TableHistory:
     @property
     def base(self) -> int | None:
         """Last version of the base that the log speaks of, if it does."""
-        return self._metadata_values[-1].horizon.base_last
+        return self._metadata_values[-1].horizon.base_last if self._metadata_values else None
 
     @property
     def base_digest(self) -> str | None:
