@@ -14,10 +14,12 @@ one object and owns all of them:
 from __future__ import annotations
 
 import getpass
+import os
 import random
 import socket
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -51,6 +53,11 @@ class Env:
             user = "unknown"
         return f"{user}@{socket.gethostname()}"
 
+    def cache_folder(self) -> Path | None:
+        """Where parts of remote objects may be kept, if anywhere: the variable TABLELOG_CACHE."""
+        folder = os.environ.get("TABLELOG_CACHE")
+        return Path(folder).expanduser() if folder else None
+
     def random_bits(self, count: int) -> int:
         """A number of `count` random bits, unpredictable enough to make names unique."""
         return random.SystemRandom().getrandbits(count)
@@ -77,6 +84,11 @@ def sleep(wait_s: float) -> None:
 def who() -> str:
     """User and host, for the history."""
     return _env.who()
+
+
+def cache_folder() -> Path | None:
+    """Where parts of remote objects may be kept, if anywhere."""
+    return _env.cache_folder()
 
 
 def backoff_s(attempt: int, *, base_s: float, max_s: float) -> float:

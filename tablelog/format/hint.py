@@ -1,11 +1,11 @@
 """The hint where a log ends, so that opening it needs no listing.
 
-    {"version":255,"fan_out":16,"base":null,"segments":[[0,255,18342,17001]],"checksum":"2c26…"}
+    {"version":255,"fan_out":16,"base":null,"segments":[[0,255,2183420,2101001,"9f86…"]],"checksum":"2c26…"}
 
-`version` is the last of some segment, `segments` are those that cover the log up to it: first and last version, bytes,
-and where the part begins that a reader needs to open it. A hint is replaced without any care for who else does so, and
-may be old, wrong, torn or missing: it decides where a reader looks first and nothing else. The checksum is a commit's:
-SHA-256 of every byte before it.
+`version` is the last of some segment, `segments` are large ones that cover the log up to it: first and last version,
+bytes, where the part begins that a reader needs to open it, and the digest. A hint is replaced without any care for who
+else does so, and may be old, wrong, torn or missing: it decides where a reader looks first and nothing else. The
+checksum is a commit's: SHA-256 of every byte before it.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ class Extent:
     size_bytes: int
     tail_start: int
     """Offset from which on a reader needs the object to open it."""
+    digest: str | None = None
+    """Of the object, where it is known; what is kept of it on disk is found by it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +52,7 @@ class Hint:
 
 def encode_hint(hint: Hint) -> bytes:
     """The hint's bytes."""
-    extents = [[each.first, each.last, each.size_bytes, each.tail_start] for each in hint.extents]
+    extents = [[each.first, each.last, each.size_bytes, each.tail_start, each.digest] for each in hint.extents]
     members = {"version": hint.version, "fan_out": hint.fan_out, "base": hint.base, "segments": extents}
     content = json.dumps(members, separators=(",", ":"))[:-1]
     return (content + _TAIL % hashlib.sha256(content.encode()).hexdigest()).encode()
@@ -68,7 +70,10 @@ def decode_hint(data: bytes) -> Hint | None:
 
 
 def _decode(members: Any) -> Hint | None:
-    extents = (Extent(*map(count, each)) for each in members["segments"])
+    extents = (
+        Extent(count(first), count(last), count(size), count(tail), None if digest is None else member(str, digest))
+        for first, last, size, tail, digest in members["segments"]
+    )
     hint = Hint(
         version=count(members["version"]),
         fan_out=member(int, members["fan_out"]),

@@ -24,7 +24,7 @@ from tablelog.log.facts import FACTS_SCHEMA, Totals
 from tablelog.log.file_rows import FILE_SCHEMA, column_type
 from tablelog.log.merging import action_text, change_lasts, file_rows, setting_of
 from tablelog.log.parts import REMOVE_SCHEMA, Change, Segment
-from tablelog.parquet.sealed import Sealed, encode_sealed, open_sealed
+from tablelog.parquet.sealed import Known, Sealed, encode_sealed, open_sealed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -158,8 +158,10 @@ def read_segment(store: ObjectStore, key: str, extent: tuple[int, int], known: E
         CorruptionError: it is damaged or something else.
 
     """
-    size = {} if known is None else {"size_bytes": known.size_bytes, "tail_start": known.tail_start}
-    segment = decode_segment(open_sealed(store, key, **size))
+    said = None
+    if known is not None:
+        said = Known(size_bytes=known.size_bytes, tail_start=known.tail_start, digest=known.digest)
+    segment = decode_segment(open_sealed(store, key, said))
     if (segment.first, segment.last) != extent:
         raise CorruptionError(f"{store.url}/{key}: it covers versions {segment.first} to {segment.last}")
     return segment
@@ -249,7 +251,8 @@ def check_columns(sealed: Sealed, always: pa.Schema) -> None:
         CorruptionError: it is not so.
 
     """
-    found = dict(zip(sealed.schema.names, sealed.schema.types, strict=True))
+    schema = sealed.schema
+    found = dict(zip(schema.names, schema.types, strict=True))
     expected = {field.name: field.type for field in always}
     expected |= {name: column_type(name) for name in found if ":" in name}
     for name, type_ in expected.items():
@@ -275,4 +278,4 @@ def extent_of(segment: Segment) -> Extent:
     sealed = segment.sealed
     assert sealed is not None
     starts = [sealed.start_of(block.group, _LAST[0]) for block in segment.facts_blocks if isinstance(block, GroupBlock)]
-    return Extent(segment.first, segment.last, sealed.size_bytes, min(starts, default=sealed.tail_start))
+    return Extent(segment.first, segment.last, sealed.size_bytes, min(starts, default=sealed.tail_start), sealed.digest)

@@ -19,14 +19,13 @@ from tablelog.errors import CorruptionError, NotFoundError, TablelogError
 from tablelog.format import names
 from tablelog.format.actions import ActionReader, FileActions
 from tablelog.format.hint import Hint, decode_hint
-from tablelog.log.actions_object import open_actions
-from tablelog.log.blocks import GroupBlock
 from tablelog.log.commits import CommitLog, FoldedError
 from tablelog.log.merging import fold, merge
 from tablelog.log.opening import put_hint
 from tablelog.log.parts import Segment, Step
 from tablelog.log.segments import encode_segment, read_segment, same_content
 from tablelog.ops.expire import empty_commits
+from tablelog.parquet.sealed import open_sealed
 from tablelog.store.base import local_path
 from tablelog.store.together import together
 
@@ -176,12 +175,13 @@ class LogCheck:
         except TablelogError:
             return True  # whoever applies the commit says what is wrong with it
         try:
-            for blocks in open_actions(self.store, self.prefix + stated.path, stated):
-                for block in blocks:
-                    assert isinstance(block, GroupBlock)
-                    block.sealed.check_all()
+            sealed = open_sealed(self.store, self.prefix + stated.path)
+            sealed.check_all()
         except TablelogError as error:
             self._report(stated.path, error)
+            return False
+        if (sealed.digest, sealed.size_bytes) != (stated.digest, stated.size_bytes):
+            self._report(stated.path, "it is not the object that the log speaks of")
             return False
         return True
 

@@ -7,28 +7,30 @@ It is an ordinary Parquet file for everybody else: nothing in the footer speaks 
 over the checksums and the footer, is the object's *digest*: whoever knows it can trust every part of the object that
 he reads, without reading the rest, because each chunk is held against its checksum before it is decoded.
 
-Objects on a local disk are mapped. Of others only what is asked for is fetched, into an area of memory of the object's
-size, of which the system gives only the pages that are written. Nothing is fetched twice.
+Objects on a local disk are mapped. Of others only what is asked for is fetched (`parquet.fetched`), into memory of the
+object's size, of which the system gives only the pages that are written, or into a file of a cache on disk.
 """
 
 from __future__ import annotations
 
 import hashlib
-import mmap
 import struct
 import threading
 import zlib
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tablelog.errors import CorruptionError, NotFoundError, StoreError
-from tablelog.store.base import ByteRange, local_path
-from tablelog.store.together import together
+from tablelog.parquet.fetched import FetchedBytes
+from tablelog.store.base import local_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from tablelog.store.base import ObjectStore
 
@@ -39,8 +41,6 @@ _END: Final = struct.Struct("<I4s")
 """Length of the footer, and the magic."""
 _COUNT: Final = struct.Struct("<I")
 _DIGEST_LENGTH: Final = 32
-_HOLE_BYTES: Final = 256 * 1024
-"""What lies between two wanted ranges is fetched as well if it is less than this."""
 
 
 def encode_sealed(
@@ -104,6 +104,9 @@ class _Bytes(Protocol):
     def fetch(self, ranges: Sequence[tuple[int, int]]) -> None:
         """Make sure that these ranges of bytes are there."""
 
+    def forget(self) -> bool:
+        """Fetch again what is asked for next; whether that may make a difference."""
+
 
 class _Held:
     """All bytes are there."""
@@ -114,40 +117,8 @@ class _Held:
     def fetch(self, ranges: Sequence[tuple[int, int]]) -> None:
         pass
 
-
-class _Fetched:
-    """Bytes of an object of a store, as far as they were asked for."""
-
-    def __init__(self, store: ObjectStore, key: str, size_bytes: int) -> None:
-        self._store = store
-        self._key = key
-        try:
-            self._memory = mmap.mmap(-1, size_bytes)
-        except (OSError, OverflowError, ValueError) as error:  # whoever said how large it is was wrong
-            raise CorruptionError(f"{store.url}/{key}: there is no memory for {size_bytes} bytes") from error
-        self._there: list[tuple[int, int]] = []
-        self.buffer = pa.py_buffer(self._memory)
-
-    def fetch(self, ranges: Sequence[tuple[int, int]]) -> None:
-        missing = [each for each in ranges if not any(a <= each[0] and each[1] <= b for a, b in self._there)]
-        together(self._fetch, _joined(missing, _HOLE_BYTES))
-        self._there = _joined([*self._there, *missing], 1)
-
-    def _fetch(self, part: tuple[int, int]) -> None:
-        start, end = part
-        data = self._store.get(self._key, ByteRange(start=start, end=end))
-        self._memory[start : start + len(data)] = data
-
-
-def _joined(ranges: Iterable[tuple[int, int]], hole_bytes: int) -> list[tuple[int, int]]:
-    """The ranges in order, those with less than that between them as one."""
-    joined: list[tuple[int, int]] = []
-    for start, end in sorted(ranges):
-        if joined and start - joined[-1][1] < hole_bytes:
-            joined[-1] = joined[-1][0], max(end, joined[-1][1])
-        else:
-            joined.append((start, end))
-    return joined
+    def forget(self) -> bool:
+        return False
 
 
 class Sealed:
@@ -163,7 +134,7 @@ class Sealed:
         self.name: Final = name
         self._content = content
         self._lock = threading.Lock()
-        self.is_far: Final = isinstance(content, _Fetched)
+        self.is_far: Final = isinstance(content, FetchedBytes)
         self._checked: set[tuple[int, int]] = set()
         view = memoryview(content.buffer)
         self.size_bytes: Final = len(view)
@@ -225,11 +196,20 @@ class Sealed:
             if any(end > self.tail_start for _, end in chunks):
                 raise CorruptionError(f"{self.name}: its footer points behind its data")
             self._content.fetch(chunks)
-            view = memoryview(self._content.buffer)
-            for (group, column), (start, end) in zip(missing, chunks, strict=True):
-                if zlib.crc32(view[start:end]) != self._checksums[group * len(self._columns) + column]:
+            if not self._are_right(missing, chunks):
+                if self._content.forget():
+                    self._content.fetch(chunks)
+                if not self._are_right(missing, chunks):
                     raise _damaged(self.name)
-                self._checked.add((group, column))
+            self._checked.update(missing)
+
+    def _are_right(self, places: Iterable[tuple[int, int]], chunks: Iterable[tuple[int, int]]) -> bool:
+        """Whether column chunks are what was written."""
+        view = memoryview(self._content.buffer)
+        return all(
+            zlib.crc32(view[start:end]) == self._checksums[group * len(self._columns) + column]
+            for (group, column), (start, end) in zip(places, chunks, strict=True)
+        )
 
     def read(self, group: int, columns: Sequence[str]) -> pa.Table:
         """Columns of a row group, in the order given.
@@ -287,10 +267,21 @@ def _damaged(name: str) -> CorruptionError:
     return CorruptionError(f"{name}: the checksum does not match; the object is damaged or something else")
 
 
-def open_sealed(store: ObjectStore, key: str, size_bytes: int | None = None, tail_start: int | None = None) -> Sealed:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What somebody says of an object before it is opened."""
+
+    size_bytes: int
+    tail_start: int | None = None
+    """Where the part begins that opening it needs."""
+    digest: str | None = None
+    """Whether it is that one can be told, so what is kept of it on disk is of use."""
+
+
+def open_sealed(store: ObjectStore, key: str, known: Known | None = None) -> Sealed:
     """Open a sealed object. One request, for its end if its size and where that begins are known, else for all of it.
 
-    A size that is wrong costs another request and does no other harm.
+    What is known wrongly costs another request and does no other harm.
 
     Raises:
         NotFoundError: it is not there.
@@ -301,23 +292,32 @@ def open_sealed(store: ObjectStore, key: str, size_bytes: int | None = None, tai
     name = f"{store.url}/{key}"
     path = local_path(store, key)
     if path is not None:
-        try:
-            with pa.memory_map(str(path)) as file:
-                return Sealed(_Held(file.read_buffer()), name)
-        except FileNotFoundError:
-            raise NotFoundError(f"there is no object {name}") from None
-        except OSError as error:  # also a file of no bytes
-            if path.exists() and not path.stat().st_size:
-                raise _damaged(name) from error
-            raise StoreError(f"cannot read {name}: {error}") from error
-    if size_bytes is not None and size_bytes > WHOLE_BYTES:
-        try:
-            content = _Fetched(store, key, size_bytes)
-            content.fetch([(max(0, size_bytes - WHOLE_BYTES) if tail_start is None else tail_start, size_bytes)])
-            return Sealed(content, name)
-        except CorruptionError:
-            pass
+        return _open_file(path, name)
+    if known is not None and known.size_bytes > WHOLE_BYTES:
+        size = known.size_bytes
+        tail = (max(0, size - WHOLE_BYTES) if known.tail_start is None else known.tail_start), size
+        with suppress(CorruptionError):
+            content = FetchedBytes(store, key, size, known.digest)
+            content.fetch([tail])
+            try:
+                return Sealed(content, name)
+            except CorruptionError:
+                if content.forget():
+                    content.fetch([tail])
+                    return Sealed(content, name)
     return Sealed(_Held(pa.py_buffer(store.get(key))), name)
+
+
+def _open_file(path: Path, name: str) -> Sealed:
+    try:
+        with pa.memory_map(str(path)) as file:
+            return Sealed(_Held(file.read_buffer()), name)
+    except FileNotFoundError:
+        raise NotFoundError(f"there is no object {name}") from None
+    except OSError as error:  # also a file of no bytes
+        if path.exists() and not path.stat().st_size:
+            raise _damaged(name) from error
+        raise StoreError(f"cannot read {name}: {error}") from error
 
 
 def written(data: bytes, name: str) -> Sealed:

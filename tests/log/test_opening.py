@@ -14,7 +14,7 @@ from tablelog.format.commits import decode_commit
 from tablelog.format.hint import Extent, Hint, encode_hint
 from tablelog.format.statistics import FieldStatistics
 from tablelog.log import actions_object, commits, files, opening
-from tablelog.parquet import sealed
+from tablelog.parquet import fetched, sealed
 from tablelog.store.memory import MemoryStore
 from tablelog.table import Table
 from tests.log.test_merging_races import commit, file, new_table
@@ -85,7 +85,7 @@ def rounds_of(store: Watched, work: Callable[[], object], monkeypatch: pytest.Mo
         return answers
 
     with monkeypatch.context() as patch:
-        for module in (opening, commits, files, sealed):
+        for module in (opening, commits, files, fetched):
             patch.setattr(module, "together", counted)
         before = len(store.calls)
         work()
