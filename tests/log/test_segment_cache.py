@@ -118,10 +118,13 @@ def test_verify_reads_the_store_and_not_the_folder(
 
 
 def test_old_files_make_room(store: MeteredStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TABLELOG_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(fetched, "DISK_BYTES_MAX", 0)
-    assert opened(store)[2] == opened(store)[2] == 1
-    assert sum(path.suffix == "" for path in (tmp_path / "cache").iterdir()) <= 2
+    counts: list[int] = []
+    for name, most in (("large", fetched.DISK_BYTES_MAX), ("small", 0)):
+        monkeypatch.setenv("TABLELOG_CACHE", str(tmp_path / name))
+        monkeypatch.setattr(fetched, "DISK_BYTES_MAX", most)
+        assert opened(store)[2] == opened(store)[2] == 1
+        counts.append(sum(path.suffix == "" for path in (tmp_path / name).iterdir()))
+    assert counts[1] < counts[0]
 
 
 def test_a_folder_that_cannot_be_written_is_said_to_be_one(
