@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from tablelog.format.actions import ActionReader
     from tablelog.log.blocks import Block, Column
     from tablelog.log.parts import Part, Rows
-    from tablelog.parquet.sealed import Sealed
 
 _AT_ONCE: Final = 1024
 """Files made into values together."""
+_MUCH: Final = 200_000
+"""Rows that are worth a second thread."""
 _FEW: Final = 1000
 """Up to so many paths are looked up one by one."""
 
@@ -177,17 +178,30 @@ def _ruled_out(rows: Rows, narrowing: Narrowing | None) -> bool:
 
 
 def _fetch(every: Iterable[Rows], narrowing: Narrowing | None) -> None:
-    """Get what is about to be read of objects, all at once."""
-    wanted: dict[int, tuple[Sealed, list[tuple[int, str]]]] = {}
+    """Get what is about to be read of objects, all at once; if that is much, decode the objects side by side."""
+    wanted: dict[int, list[tuple[GroupBlock, list[str]]]] = {}
     for rows in every:
         block = rows.block
         if isinstance(block, GroupBlock):
-            names = ["added", "position"] if narrowing is None else list(narrowing.columns(block))
-            names += ["added"] * rows.begins + ["removed"] * rows.ends
-            places = wanted.setdefault(id(block.sealed), (block.sealed, []))[1]
-            places += [(block.group, name) for name in set(names)]
-    objects = list(wanted.values())
-    together(lambda each: each[0].fetch(each[1]), objects, side_by_side=any(sealed.is_far for sealed, _ in objects))
+            names = {"added", "position"} if narrowing is None else set(narrowing.columns(block))
+            names |= {"added"} if rows.begins else set()
+            names |= {"removed"} if rows.ends else set()
+            wanted.setdefault(id(block.sealed), []).append((block, sorted(names)))
+    objects = [blocks for blocks in wanted.values() if blocks[0][0].sealed.lacks(_places(blocks))]
+    is_much = sum(block.row_count for blocks in objects for block, _ in blocks) > _MUCH
+
+    def load(blocks: list[tuple[GroupBlock, list[str]]]) -> None:
+        blocks[0][0].sealed.fetch(_places(blocks))
+        for block, names in blocks if is_much else ():
+            block.columns(names)
+
+    is_far = any(blocks[0][0].sealed.is_far for blocks in objects)
+    together(load, objects, side_by_side=is_far or is_much)
+
+
+def _places(blocks: Iterable[tuple[GroupBlock, list[str]]]) -> Iterator[tuple[int, str]]:
+    """Columns of row groups."""
+    return ((block.group, name) for block, names in blocks for name in names)
 
 
 def _run(every: Sequence[Rows], version: int, narrowing: Narrowing | None, gone: frozenset[str]) -> _Run | None:

@@ -180,6 +180,10 @@ class Sealed:
         """Where a column of a row group begins."""
         return _chunk(self.metadata, group, self._columns[column])[0]
 
+    def lacks(self, places: Iterable[tuple[int, str]]) -> bool:
+        """Whether a column of a row group was not asked for yet."""
+        return any((group, self._columns[column]) not in self._checked for group, column in places)
+
     def fetch(self, places: Iterable[tuple[int, str]]) -> None:
         """Make sure that columns of row groups are here and as they were written; at once what lies apart.
 
