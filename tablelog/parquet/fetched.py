@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -52,6 +53,8 @@ class FetchedBytes:
         folder = env.cache_folder() if digest is not None else None
         self._file: Final = None if folder is None else _file(folder, str(digest), size_bytes)
         self._ranges: Final = None if folder is None else folder / f"{digest}.json"
+        if self._file is not None:
+            weakref.finalize(self, os.close, self._file)
         try:
             self._memory = mmap.mmap(-1 if self._file is None else self._file, size_bytes)
         except (OSError, OverflowError, ValueError) as error:  # whoever said how large it is was wrong
@@ -98,10 +101,6 @@ class FetchedBytes:
             with suppress(OSError):  # somebody made room, or there is none: then it is fetched again next time
                 aside.write_text(json.dumps(ranges))
                 aside.replace(self._ranges)
-
-    def __del__(self) -> None:
-        if getattr(self, "_file", None) is not None:
-            os.close(self._file)  # type: ignore[arg-type]  # just looked
 
 
 def _file(folder: Path, digest: str, size_bytes: int) -> int:
