@@ -37,7 +37,8 @@ def run(bench: Bench) -> Section:
         text=(
             "A new process, imports done, opens the table and learns its version; then lists its live files; then "
             "counts its rows. Another new process opens it as it was half way and counts the rows. The page cache is "
-            "warm."
+            "warm. DuckLake's catalog was left by a process that ended without closing it, so what opens it reads a "
+            "write-ahead log first; closed properly, it opened in 24 to 30 ms in earlier runs."
         ),
         tables=[_measure(bench, commits, notes) for commits in sizes],
         notes=notes,
