@@ -29,7 +29,7 @@ from tablelog import env
 from tablelog.errors import CorruptionError, NotFoundError, StoreError
 from tablelog.format import names
 from tablelog.format.commits import CommitRecord, decode_commit, encode_commit
-from tablelog.store.base import local_path
+from tablelog.store.base import is_far
 from tablelog.store.together import together
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class CommitLog:
         """Speak of the log whose objects are named `prefix` + version."""
         self._store = store
         self._prefix = prefix
-        self._is_far = local_path(store, prefix + names.HINT) is None
+        self._is_far = is_far(store)
 
     def read_from(self, first: int, count: int) -> list[CommitRecord]:
         """The commits that there are among the `count` ones from `first` on, asked for all at once.

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 from tablelog import env
 from tablelog.errors import ConflictError, NotFoundError, StoreError, TablelogError
 from tablelog.format.commits import CommitRecord
-from tablelog.format.hint import Hint
 from tablelog.log.commits import CommitLog, Committed, FoldedError
 from tablelog.log.opening import LogReader, put_hint, put_segment
 from tablelog.log.parts import Segment
@@ -266,9 +265,8 @@ class FollowedLog(Generic[State]):
         with self._lock:
             lineage, base = self._history.lineage, self._history.base
             fan_out = self._history.merging(lineage.newest).fan_out
-            version = max(0, base or 0, lineage.newest - (lineage.newest + 1) % fan_out)
-            extents = tuple(extent for extent in lineage.extents() if extent.last <= version)
-        put_hint(self._store, self._prefix, Hint(version=version, fan_out=fan_out, base=base, extents=extents))
+            newest, extents = lineage.newest, lineage.extents()
+        put_hint(self._store, self._prefix, newest, fan_out=fan_out, base=base, extents=extents)
 
     def _state(self) -> State:
         if self._history.lineage.head is None:

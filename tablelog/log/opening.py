@@ -29,11 +29,11 @@ from tablelog.format.commits import CommitRecord
 from tablelog.format.hint import FAN_OUT_DEFAULT, Extent, Hint, decode_hint, encode_hint
 from tablelog.log.commits import CommitLog, FoldedError, check_continues, head_of, missing
 from tablelog.log.segments import encode_segment, read_segment
-from tablelog.store.base import local_path
+from tablelog.store.base import is_far
 from tablelog.store.together import together
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from tablelog.log.commits import Head
     from tablelog.log.parts import Segment
@@ -64,7 +64,7 @@ class LogReader:
         self._store = store
         self._prefix = prefix
         self._commits = CommitLog(store, prefix)
-        self._is_far = local_path(store, prefix + names.HINT) is None
+        self._is_far = is_far(store)
 
     def follow(self, after: Head | None, *, base_max: int | None = None) -> list[Segment | CommitRecord]:
         """What the log holds after `after`, oldest first, each part continuing the one before; all of it for None.
@@ -278,6 +278,17 @@ def put_segment(store: ObjectStore, prefix: str, segment: Segment) -> tuple[byte
     return data, digest
 
 
-def put_hint(store: ObjectStore, prefix: str, hint: Hint) -> None:
-    """Say where the log ends. One put."""
+def put_hint(
+    store: ObjectStore,
+    prefix: str,
+    newest: int,
+    *,
+    fan_out: int,
+    base: int | None,
+    extents: Iterable[Extent] = (),
+) -> None:
+    """Say where the segments of a log end whose newest version is known, and which are large. One put."""
+    version = max(0, base or 0, newest - (newest + 1) % fan_out)
+    large = tuple(extent for extent in extents if extent.last <= version)
+    hint = Hint(version=version, fan_out=fan_out, base=base, extents=large)
     store.put(prefix + names.HINT, encode_hint(hint))

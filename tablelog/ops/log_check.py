@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from tablelog.errors import CorruptionError, NotFoundError, TablelogError
 from tablelog.format import names
 from tablelog.format.actions import ActionReader, FileActions
-from tablelog.format.hint import Hint, decode_hint
+from tablelog.format.hint import decode_hint
 from tablelog.log.commits import CommitLog, FoldedError
 from tablelog.log.merging import fold, merge
 from tablelog.log.opening import put_hint
@@ -26,7 +26,7 @@ from tablelog.log.parts import Segment, Step
 from tablelog.log.segments import encode_segment, read_segment, same_content
 from tablelog.ops.expire import empty_commits
 from tablelog.parquet.sealed import open_sealed
-from tablelog.store.base import local_path
+from tablelog.store.base import is_far
 from tablelog.store.together import together
 
 if TYPE_CHECKING:
@@ -136,9 +136,9 @@ class LogCheck:
             except (CorruptionError, NotFoundError) as error:
                 return error
 
-        is_far = local_path(self.store, self.prefix + names.HINT) is None
+        found = together(read, range(start, start + count), side_by_side=is_far(self.store))
         is_broken = is_folded = False
-        for version, record in enumerate(together(read, range(start, start + count), side_by_side=is_far), start):
+        for version, record in enumerate(found, start):
             if isinstance(record, FoldedError):
                 if not is_folded:  # the first says it for all
                     self._report(names.commit(version), "it is empty, and there is no sound base that stands for it")
@@ -321,8 +321,7 @@ class LogCheck:
         if (self.is_hint_wrong or self.unwritten or self.useless) and is_whole and self.newest >= 0:
             fan_out = self.history.merging(self.newest).fan_out
             base = self.history.base if self.history.base in self._bases else None
-            version = max(0, base or 0, self.newest - (self.newest + 1) % fan_out)
-            put_hint(self.store, self.prefix, Hint(version=version, fan_out=fan_out, base=base))
+            put_hint(self.store, self.prefix, self.newest, fan_out=fan_out, base=base)
 
     def _rebuild_base(self, name: str) -> None:
         """Write a base again of which all commits are there, if it comes out as the log says; else it is not needed."""

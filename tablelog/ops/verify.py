@@ -13,7 +13,7 @@ from tablelog.format import names
 from tablelog.log.file_rows import file_actions
 from tablelog.log.merging import merge
 from tablelog.ops.log_check import LogCheck, Problem
-from tablelog.store.base import ByteRange, local_path
+from tablelog.store.base import ByteRange, is_far
 from tablelog.store.together import together
 
 if TYPE_CHECKING:
@@ -83,8 +83,7 @@ def verify_table(check: LogCheck, history: TableHistory, *, read: bool) -> Verif
             return Problem(object=file.path, problem="its bytes are not those that were written: the CRC-32 is another")
         return None
 
-    is_far = local_path(store, names.LOG + names.HINT) is None
-    found = together(problem, files, side_by_side=is_far and read)
+    found = together(problem, files, side_by_side=read and is_far(store))
     return Verification(
         url=store.url,
         versions=max(0, check.newest + 1 - history.horizon),

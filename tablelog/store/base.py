@@ -145,6 +145,11 @@ def local_path(store: ObjectStore, key: str) -> Path | None:
     return None if find is None else find(key)
 
 
+def is_far(store: ObjectStore) -> bool:
+    """Whether objects are no local files, so that requests take long and had better go side by side. No request."""
+    return local_path(store, "object") is None
+
+
 def upload(store: ObjectStore, key: str) -> Upload | None:
     """Begin an object that is written piece by piece; None where it has to be `put`. Looks through wrappers."""
     begin: Callable[[str], Upload | None] | None = _offered(store, "upload")
