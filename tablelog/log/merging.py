@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from tablelog.format.actions import ActionReader
-    from tablelog.log.blocks import Block, Column
+    from tablelog.log.blocks import Block
     from tablelog.log.parts import Part
 
 _SETTINGS: Final = frozenset(("sort_order", "key", "property", "check", "horizon"))
@@ -49,8 +49,7 @@ def merge(parts: Sequence[Part], reader: ActionReader, order: Sequence[str] = ()
     if parts[0].first == 0 and removals.num_rows:
         path, version = removals.column("path")[0].as_py(), removals.column("removed")[0].as_py()
         raise CorruptionError(f"version {version} of the log: it removes {path!r}, which is not in the table")
-    is_live = pc.is_null(rows.column("removed"))
-    live, dead = _sorted(rows.filter(is_live), order), _sorted(rows.filter(pc.invert(is_live)), ())
+    live, dead = _live_and_dead(rows)
     return Segment(
         first=parts[0].first,
         last=parts[-1].last,
@@ -60,16 +59,16 @@ def merge(parts: Sequence[Part], reader: ActionReader, order: Sequence[str] = ()
         totals=sum((part.totals for part in parts), Totals()),
         is_base=isinstance(parts[0], Segment) and parts[0].is_base,
         changes=tuple(change for part in parts for change in part.changes),
-        live=_blocks(live),
-        dead=_blocks(dead),
+        live=_blocks(_sorted(live, order)),
+        dead=_blocks(_sorted(dead, ())),
         removals=_blocks(removals.sort_by([("removed", "ascending"), ("path", "ascending")])),
         facts_blocks=_blocks(_concatenated(_facts(parts), FACTS_SCHEMA)),
     )
 
 
 def cut(segment: Segment, last: int) -> Segment:
-    """What the segment of its first commits up to `last` would be."""
-    if segment.last == last:
+    """What the segment of its first commits up to `last` would be; all of it if it ends there or before."""
+    if segment.last <= last:
         return segment
     until = pa.scalar(last)
     files = _concatenated((file_rows(block) for block in (*segment.live, *segment.dead)), FILE_SCHEMA)
@@ -82,7 +81,7 @@ def cut(segment: Segment, last: int) -> Segment:
     facts = _concatenated((block.table(FACTS_SCHEMA.names) for block in segment.facts_blocks), FACTS_SCHEMA)
     facts = facts.filter(pc.less_equal(facts.column("added"), until))
     newest = facts.slice(facts.num_rows - 1).select(["added", "checksum", "timestamp"])
-    is_live = pc.is_null(files.column("removed"))
+    live, dead = _live_and_dead(files)
     return replace(
         segment,
         last=last,
@@ -93,61 +92,36 @@ def cut(segment: Segment, last: int) -> Segment:
         ),
         totals=segment.totals_at(last),
         changes=tuple(change for change in segment.changes if change.version <= last),
-        live=_blocks(files.filter(is_live)),
-        dead=_blocks(files.filter(pc.invert(is_live))),
+        live=_blocks(live),
+        dead=_blocks(dead),
         removals=_blocks(removals.filter(pc.less_equal(removals.column("removed"), until))),
         facts_blocks=_blocks(facts),
         sealed=None,
     )
 
 
-def fold(segment: Segment, kept: Sequence[int] = ()) -> Segment:
-    """The base of a segment from version 0 on: without what only versions inside it need that are not `kept`.
+def fold(segment: Segment) -> Segment:
+    """The base of a segment from version 0 on: without what only versions before its last need.
 
-    That is files that are dead by its end, facts about commits, and settings that were changed again.
+    That is files that are dead by its end, facts about other commits, and settings that were changed again.
     """
     assert segment.first == 0
-    needed = pa.array(kept, pa.int64())
-    dead = [file_rows(block) for block in segment.dead]
-    wanted = [table.filter(_covers_any(table, needed)) for table in dead]
-    facts = [block.table(FACTS_SCHEMA.names) for block in segment.facts_blocks]
-    remembered = pa.array([*kept, segment.last], pa.int64())
-    folded = _concatenated((table.filter(pc.is_in(table.column("added"), remembered)) for table in facts), FACTS_SCHEMA)
-    return Segment(
-        first=0,
-        last=segment.last,
-        parent=None,
-        head=segment.head,
+    facts = _concatenated((block.table(FACTS_SCHEMA.names) for block in segment.facts_blocks), FACTS_SCHEMA)
+    return replace(
+        segment,
         first_timestamp_us=segment.head.timestamp_us,
-        totals=segment.totals,
         is_base=True,
-        changes=_without_superseded(segment.changes, kept),
-        live=segment.live,
-        dead=_blocks(_concatenated(wanted, FILE_SCHEMA)),
-        facts_blocks=_blocks(folded),
+        changes=_without_superseded(segment.changes),
+        dead=(),
+        facts_blocks=_blocks(facts.slice(facts.num_rows - 1)),
+        sealed=None,
     )
 
 
-def _covers_any(rows: pa.Table, versions: Column) -> Column:
-    """Whether each row's interval holds one of some versions."""
-    found: Column = pa.chunked_array([pa.repeat(pa.scalar(False), rows.num_rows)])
-    for version in versions.to_pylist():
-        begun, alive = pc.less_equal(rows.column("added"), version), pc.greater(rows.column("removed"), version)
-        found = pc.or_(found, pc.and_(begun, alive))
-    return found
-
-
-def _without_superseded(changes: Sequence[Change], kept: Sequence[int]) -> tuple[Change, ...]:
-    """The changes without settings that were changed again before any kept version could see them."""
-    result: list[Change] = []
-    seen: dict[tuple[str, str | None], int] = {}
-    for change in reversed(changes):
-        setting = setting_of(change)
-        until = seen.get(setting)
-        if change_lasts(change) or until is None or any(change.version <= each < until for each in kept):
-            result.append(change)
-        seen[setting] = change.version
-    return tuple(reversed(result))
+def _without_superseded(changes: Sequence[Change]) -> tuple[Change, ...]:
+    """The changes without settings that were changed again."""
+    last = {setting_of(change): change for change in changes}
+    return tuple(change for change in changes if change_lasts(change) or last[setting_of(change)] is change)
 
 
 def change_lasts(change: Change) -> bool:
@@ -256,6 +230,11 @@ def _closed(files: pa.Table, removals: pa.Table) -> tuple[pa.Table, pa.Table]:
     closed = pc.replace_with_mask(removed, is_open, pa.array(ends, pa.int64()))
     rest = removals.filter(pa.array([place not in met for place in range(removals.num_rows)], pa.bool_()))
     return files.set_column(files.column_names.index("removed"), "removed", closed), rest
+
+
+def _live_and_dead(files: pa.Table) -> tuple[pa.Table, pa.Table]:
+    is_live = pc.is_null(files.column("removed"))
+    return files.filter(is_live), files.filter(pc.invert(is_live))
 
 
 def _values(rows: pa.Table, name: str) -> list[Any]:

@@ -29,7 +29,7 @@ from tablelog.log.opening import put_segment
 from tablelog.log.parts import Segment
 from tablelog.ops.planned import Planned
 from tablelog.parquet.sealed import open_sealed
-from tablelog.store.base import local_path
+from tablelog.store.base import is_far
 from tablelog.store.together import together
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class Expiry:
             merging = self._history.merging(last)
             parts = [
                 # Cut before it is merged: an older base knows the facts of its last commit only, and cannot be cut.
-                cut(part, last) if isinstance(part, Segment) and part.last > last else part
+                cut(part, last) if isinstance(part, Segment) else part
                 for part in self._history.lineage.parts
                 if part.first <= last
             ]
@@ -155,8 +155,7 @@ def empty_commits(store: ObjectStore, prefix: str, last: int, digest: str | None
     keys = [info.key for version, info in listed if version is not None and version <= last and info.size_bytes]
     if keys:
         _check_base(store, prefix + names.base(last), digest)
-    is_far = local_path(store, prefix + names.HINT) is None
-    together(lambda key: store.put(key, b""), keys, side_by_side=is_far)
+    together(lambda key: store.put(key, b""), keys, side_by_side=is_far(store))
     return len(keys)
 
 
