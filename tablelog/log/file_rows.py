@@ -194,7 +194,11 @@ def file_actions(
     rows = ints(places)
     columns = block.columns(_MEMBERS)
     listed = [columns[name].take(rows).to_pylist() for name in _MEMBERS]
-    decode = _PartitionDecoder(reader)
+
+    @cache  # many files have the same
+    def decoded(partition: str | None, partitioning_id: int, schema_id: int) -> tuple[Scalar | None, ...]:
+        return () if partition is None else reader.read_partition(json.loads(partition), partitioning_id, schema_id)
+
     try:
         known = _known_together(block, rows, listed[_MEMBERS.index("schema")], reader, field_ids)
         return [
@@ -204,7 +208,7 @@ def file_actions(
                 row_count=row_count,
                 schema_id=schema_id,
                 partitioning_id=partitioning_id,
-                partition_values=decode(partition, partitioning_id, schema_id),
+                partition_values=decoded(partition, partitioning_id, schema_id),
                 statistics=RowStatistics(block, place, reader.types_of(schema_id), statistics),
                 crc32=crc32,
             )
@@ -214,22 +218,6 @@ def file_actions(
         ]
     except (pa.ArrowException, TypeError, ValueError, KeyError) as error:
         raise CorruptionError(f"{block.name}: a row is no file: {error!r}") from error
-
-
-class _PartitionDecoder:
-    """Decodes partition values, of which many files have the same."""
-
-    def __init__(self, reader: ActionReader) -> None:
-        self._reader = reader
-        self._decoded: dict[tuple[str, int, int], tuple[Scalar | None, ...]] = {}
-
-    def __call__(self, text: str | None, partitioning_id: int, schema_id: int) -> tuple[Scalar | None, ...]:
-        if text is None:
-            return ()
-        key = text, partitioning_id, schema_id
-        if key not in self._decoded:
-            self._decoded[key] = decode_partition(text, partitioning_id, schema_id, self._reader)
-        return self._decoded[key]
 
 
 def _known_together(
@@ -266,13 +254,6 @@ def _field_statistics(type_: DataType, low: Any, high: Any, nulls: int | None, n
     if low is None and high is None and nulls is None and nans is None:
         return UNKNOWN
     return FieldStatistics(min=low, max=high, null_count=nulls, nan_count=nans if is_float(type_) else 0)
-
-
-def decode_partition(
-    text: str, partitioning_id: int, schema_id: int, reader: ActionReader
-) -> tuple[Scalar | None, ...]:
-    """Partition values as the `partition` column has them."""
-    return reader.read_partition(json.loads(text), partitioning_id, schema_id)
 
 
 class RowStatistics(Mapping[int, FieldStatistics]):

@@ -21,7 +21,7 @@ from tablelog.log.actions_object import open_actions
 from tablelog.log.facts import FACTS_SCHEMA, Commit, commit_of, commits_of, datetime_of
 from tablelog.log.file_rows import min_column
 from tablelog.log.lineage import Lineage, Merging
-from tablelog.log.metadata import Metadata, begin, changed, check_references
+from tablelog.log.metadata import Metadata, begin, changed
 from tablelog.log.parts import Change, Segment, Step
 from tablelog.log.state import TableState
 from tablelog.parquet.plain import scalar
@@ -103,9 +103,7 @@ class TableHistory:
             if metadata.horizon is not self._metadata_values[-1].horizon:
                 self._check_base(metadata.horizon)
             return metadata
-        metadata = changed(begin(actions), actions[2:])
-        check_references(metadata)
-        return metadata
+        return changed(begin(actions), actions[2:])
 
     def _check_base(self, horizon: SetHorizon) -> None:
         """Hold the base that history begins with against what the log says of it."""

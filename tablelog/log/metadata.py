@@ -78,7 +78,7 @@ def changed(metadata: Metadata, actions: Iterable[Action]) -> Metadata:
     for action in actions:
         after = _change(after, action)
     if after is not metadata:
-        check_references(after)
+        _check_references(after)
     return after
 
 
@@ -111,13 +111,8 @@ def _change(metadata: Metadata, action: Action) -> Metadata:
             assert_never(action)
 
 
-def check_references(metadata: Metadata) -> None:
-    """Refuse a layout that speaks of columns that are not there.
-
-    Raises:
-        CorruptionError: it does.
-
-    """
+def _check_references(metadata: Metadata) -> None:
+    """Refuse a layout that speaks of columns that are not there."""
     check_applies(metadata.partitioning, metadata.schema)
     for what, field_ids in (("key", metadata.key), ("sort order", [each.field_id for each in metadata.sort_order])):
         for field_id in field_ids:

@@ -125,12 +125,13 @@ class Step:
     @cached_property
     def totals(self) -> Totals:
         """What it adds to the table, less what it removes."""
-        rows_removed = _sum_known(file.row_count for file in self.removed)
-        bytes_removed = _sum_known(file.size_bytes for file in self.removed)
-        for block in self.removed_blocks:
-            rows, size = _total(block, "rows"), _total(block, "size")
-            rows_removed = None if rows is None or rows_removed is None else rows_removed + rows
-            bytes_removed = None if size is None or bytes_removed is None else bytes_removed + size
+        blocks = self.removed_blocks
+        rows_removed = _sum_known(
+            *(file.row_count for file in self.removed), *(_total(each, "rows") for each in blocks)
+        )
+        bytes_removed = _sum_known(
+            *(file.size_bytes for file in self.removed), *(_total(each, "size") for each in blocks)
+        )
         rows_added = sum(file.row_count for file in self.added) + sum(_total(each, "rows") or 0 for each in self.blocks)
         return Totals(
             self.files_added - self.files_removed,
@@ -233,11 +234,7 @@ def _total(block: Block, column: str) -> int | None:
     return exact_sum(block.columns((column,))[column])
 
 
-def _sum_known(counts: Iterator[int | None]) -> int | None:
+def _sum_known(*counts: int | None) -> int | None:
     """The sum; None if one is missing."""
-    total = 0
-    for each in counts:
-        if each is None:
-            return None
-        total += each
-    return total
+    known = [each for each in counts if each is not None]
+    return sum(known) if len(known) == len(counts) else None
