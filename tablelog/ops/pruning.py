@@ -44,7 +44,7 @@ from tablelog.ops.known import Known
 from tablelog.parquet.plain import TRUE, falses, scalar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from tablelog.format.predicate import Predicate
     from tablelog.format.types import DataType, Field, Scalar
@@ -162,19 +162,9 @@ class Pruning:
     def _may(self, predicate: Predicate, files: _Files) -> Verdict:
         match predicate:
             case And(operands=operands):
-                verdict: Verdict = True
-                for operand in operands:
-                    if verdict is False:
-                        break
-                    verdict = _and(verdict, self._may(operand, files))
-                return verdict
+                return self._joined(_and, operands, files, until=False)
             case Or(operands=operands):
-                verdict = False
-                for operand in operands:
-                    if verdict is True:
-                        break
-                    verdict = _or(verdict, self._may(operand, files))
-                return verdict
+                return self._joined(_or, operands, files, until=True)
             case Not(operand=operand):
                 return self._may_not(operand, files)
             case IsTrue(field_id=field_id):
@@ -185,6 +175,17 @@ class Pruning:
                 return True
             case _:
                 assert_never(predicate)
+
+    def _joined(
+        self, join: Callable[[Verdict, Verdict], Verdict], operands: Iterable[Predicate], files: _Files, *, until: bool
+    ) -> Verdict:
+        """All operands, or as many as it takes until no other can change the verdict."""
+        verdict: Verdict = not until
+        for operand in operands:
+            if verdict is until:
+                break
+            verdict = join(verdict, self._may(operand, files))
+        return verdict
 
     def _may_not(self, predicate: Predicate, files: _Files) -> Verdict:
         match predicate:
