@@ -18,7 +18,7 @@ from tablelog.format.actions import AddFile, FileActions, RemoveFile, encode_act
 from tablelog.log.blocks import GroupBlock
 from tablelog.log.file_rows import FILE_SCHEMA, file_table
 from tablelog.log.segments import GROUP_ROWS, check_columns, padded, statistics_fields
-from tablelog.parquet.sealed import Known, encode_sealed, open_sealed
+from tablelog.parquet.sealed import Stated, encode_sealed, open_sealed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +83,7 @@ def open_actions(store: ObjectStore, key: str, action: FileActions) -> tuple[lis
 
     """
     try:
-        sealed = open_sealed(store, key, Known(size_bytes=action.size_bytes, digest=action.digest))
+        sealed = open_sealed(store, key, Stated(size_bytes=action.size_bytes, digest=action.digest))
     except NotFoundError as error:
         raise CorruptionError(f"{store.url}/{key} is missing although the log needs it") from error
     if sealed.digest != action.digest:

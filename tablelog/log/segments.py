@@ -24,7 +24,7 @@ from tablelog.log.facts import FACTS_SCHEMA, Totals
 from tablelog.log.file_rows import FILE_SCHEMA, column_type
 from tablelog.log.merging import action_text, change_lasts, file_rows, setting_of
 from tablelog.log.parts import REMOVE_SCHEMA, Change, Segment
-from tablelog.parquet.sealed import Known, Sealed, encode_sealed, open_sealed
+from tablelog.parquet.sealed import Sealed, Stated, encode_sealed, open_sealed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -158,10 +158,10 @@ def read_segment(store: ObjectStore, key: str, extent: tuple[int, int], known: E
         CorruptionError: it is damaged or something else.
 
     """
-    said = None
+    stated = None
     if known is not None:
-        said = Known(size_bytes=known.size_bytes, tail_start=known.tail_start, digest=known.digest)
-    segment = decode_segment(open_sealed(store, key, said))
+        stated = Stated(size_bytes=known.size_bytes, tail_start=known.tail_start, digest=known.digest)
+    segment = decode_segment(open_sealed(store, key, stated))
     if (segment.first, segment.last) != extent:
         raise CorruptionError(f"{store.url}/{key}: it covers versions {segment.first} to {segment.last}")
     return segment

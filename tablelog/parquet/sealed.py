@@ -272,7 +272,7 @@ def _damaged(name: str) -> CorruptionError:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class Stated:
     """What somebody says of an object before it is opened."""
 
     size_bytes: int
@@ -282,10 +282,10 @@ class Known:
     """Whether it is that one can be told, so what is kept of it on disk is of use."""
 
 
-def open_sealed(store: ObjectStore, key: str, known: Known | None = None) -> Sealed:
-    """Open a sealed object. One request, for its end if its size and where that begins are known, else for all of it.
+def open_sealed(store: ObjectStore, key: str, stated: Stated | None = None) -> Sealed:
+    """Open a sealed object. One request, for its end if its size and where that begins are stated, else for all of it.
 
-    What is known wrongly costs another request and does no other harm.
+    What is stated wrongly costs another request and does no other harm.
 
     Raises:
         NotFoundError: it is not there.
@@ -297,11 +297,11 @@ def open_sealed(store: ObjectStore, key: str, known: Known | None = None) -> Sea
     path = local_path(store, key)
     if path is not None:
         return _open_file(path, name)
-    if known is not None and known.size_bytes > WHOLE_BYTES:
-        size = known.size_bytes
-        tail = (max(0, size - WHOLE_BYTES) if known.tail_start is None else known.tail_start), size
+    if stated is not None and stated.size_bytes > WHOLE_BYTES:
+        size = stated.size_bytes
+        tail = (max(0, size - WHOLE_BYTES) if stated.tail_start is None else stated.tail_start), size
         with suppress(CorruptionError):
-            content = FetchedBytes(store, key, size, known.digest)
+            content = FetchedBytes(store, key, size, stated.digest)
             content.fetch([tail])
             try:
                 return Sealed(content, name)
