@@ -11,13 +11,22 @@
     remove        a file's rows are no longer in the table from here on
     actions       where the adds and removes of this commit stand, if they are very many
     horizon       versions before it can no longer be read
+    feature       something that a reader must know of to read the table right from here on
+    application   a writer's own number for this commit, so that nothing is done twice
+    fence         who may write under a name from here on
+    tag           a name for a version, or its removal
 
-A reader that meets an action it does not know stops: it cannot tell what it would miss.
+A reader that meets an action, or a feature, that it does not know stops: it cannot tell what it would miss.
+
+An `add` of a path that the same commit removes changes what is known of the file: most often which of its rows are
+deleted. An `add` with rows of its own (`inline`) has no path in the commit; `format.names.inlined` gives it one.
 """
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from tablelog.errors import CorruptionError, InvalidError, TablelogError
@@ -27,11 +36,19 @@ from tablelog.format.schema import Schema, decode_schema, encode_schema
 from tablelog.format.statistics import FieldStatistics, decode_statistics, encode_statistics
 from tablelog.format.types import Struct, children
 from tablelog.format.values import count, decode_value, encode_value, member
+from tablelog.format.vector import (
+    decode_base64,
+    decode_gone,
+    decode_vector_place,
+    encode_gone,
+    encode_vector_place,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from tablelog.format.types import DataType, Field, Scalar
+    from tablelog.format.vector import DeletionVector, Gone
 
 FORMAT_VERSION: Final = 1
 
@@ -96,14 +113,26 @@ class SetCheck:
     expression: str | None
 
 
+class RowChange(StrEnum):
+    """What the rows of a file are to those who follow the table's changes."""
+
+    INSERT = "insert"
+    """New ones."""
+    UPDATE = "update"
+    """New images of rows that the same commit takes out."""
+    NONE = "none"
+    """Rows that were in the table before, in another file."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddFile:
-    """A Parquet file whose rows belong to the table."""
+    """A Parquet file, or rows inside the log, that belong to the table."""
 
     path: str
-    """Relative to the table's folder."""
+    """Relative to the table's folder; empty for rows on their way into a commit."""
     size_bytes: int
     row_count: int
+    """Rows that it has, deleted ones among them."""
     schema_id: int
     """The schema that the file was written under: it says under which names and types its field ids are."""
     partitioning_id: int = 0
@@ -113,6 +142,27 @@ class AddFile:
     """By field id; nested fields that statistics make sense for are in it too."""
     crc32: int | None = None
     """CRC-32 (ISO-HDLC, as zlib computes it) of the whole object."""
+    deleted: DeletionVector | None = None
+    """Which of its rows are not in the table any more."""
+    change: RowChange = RowChange.INSERT
+    gone: Gone | None = None
+    content: bytes | None = field(default=None, compare=False, repr=False)
+    """Rows inside the log, if they are at hand; see `parquet.inlined`."""
+
+    @property
+    def is_inlined(self) -> bool:
+        """Whether its rows are inside the log."""
+        return not self.path or self.path.startswith(names.LOG)
+
+    @property
+    def deleted_row_count(self) -> int:
+        """Rows of it that do not belong to the table any more."""
+        return self.deleted.row_count if self.deleted else 0
+
+    @property
+    def live_row_count(self) -> int:
+        """Rows of it that belong to the table."""
+        return self.row_count - self.deleted_row_count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +171,7 @@ class RemoveFile:
 
     path: str
     row_count: int | None = None
-    """Rows that the file had; None if the writer did not say."""
+    """Rows of it that were in the table; None if the writer did not say."""
     size_bytes: int | None = None
     """Bytes that the file had; None if the writer did not say."""
 
@@ -148,6 +198,41 @@ class SetHorizon:
     """Of the base object; see `parquet.sealed`."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequireFeature:
+    """Something that a reader must know of from here on."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetApplication:
+    """A writer's own number for what this commit does; each name's numbers increase."""
+
+    name: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetFence:
+    """Only holders of this epoch of a name may commit under it from here on."""
+
+    name: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetTag:
+    """A name for a version; a version of None takes it away."""
+
+    name: str
+    version: int | None
+
+
+DELETION_VECTORS: Final = "deletion_vectors"
+INLINED_ROWS: Final = "inlined_rows"
+_FEATURES: Final = frozenset((DELETION_VECTORS, INLINED_ROWS))
+
 Action = (
     TableIdentity
     | SetSchema
@@ -160,12 +245,23 @@ Action = (
     | RemoveFile
     | FileActions
     | SetHorizon
+    | RequireFeature
+    | SetApplication
+    | SetFence
+    | SetTag
 )
 
 
 def removal(file: AddFile) -> RemoveFile:
     """The action that takes a file out again."""
-    return RemoveFile(path=file.path, row_count=file.row_count, size_bytes=file.size_bytes)
+    return RemoveFile(path=file.path, row_count=file.live_row_count, size_bytes=file.size_bytes)
+
+
+def features_of(actions: Iterable[Action]) -> frozenset[str]:
+    """What a reader must know of to read the files that actions add."""
+    added = [action for action in actions if isinstance(action, AddFile)]
+    vectors = {DELETION_VECTORS} if any(file.deleted for file in added) else set()
+    return frozenset(vectors | ({INLINED_ROWS} if any(file.is_inlined for file in added) else set()))
 
 
 def encode_action(action: Action) -> dict[str, Any]:
@@ -196,23 +292,36 @@ def encode_action(action: Action) -> dict[str, Any]:
         case SetHorizon(version=version, base_last=last, base_digest=digest):
             base = {} if last is None else {"base": {"last": last, "digest": digest}}
             return {"horizon": {"version": version} | base}
+        case RequireFeature(name=name):
+            return {"feature": {"name": name}}
+        case SetApplication(name=name, number=number):
+            return {"application": {"name": name, "number": number}}
+        case SetFence(name=name, epoch=epoch):
+            return {"fence": {"name": name, "epoch": epoch}}
+        case SetTag(name=name, version=tagged):
+            return {"tag": {"name": name, "version": tagged}}
         case _:
             assert_never(action)
 
 
 def _encode_add(add: AddFile) -> dict[str, Any]:
-    encoded: dict[str, Any] = {
-        "path": add.path,
-        "size": add.size_bytes,
-        "rows": add.row_count,
-        "schema": add.schema_id,
-    }
+    encoded: dict[str, Any] = {"path": add.path, "size": add.size_bytes} if add.path else {}
+    encoded |= {"rows": add.row_count, "schema": add.schema_id}
     if add.partition_values:
         partition = [None if value is None else encode_value(value) for value in add.partition_values]
         encoded |= {"partitioning": add.partitioning_id, "partition": partition}
     if add.crc32 is not None:
         encoded["crc32"] = add.crc32
+    if add.deleted is not None:
+        encoded["deletes"] = encode_vector_place(add.deleted)
+    if add.change is not RowChange.INSERT:
+        encoded["change"] = add.change.value
+    if add.gone is not None:
+        encoded["gone"] = encode_gone(add.gone)
     encoded["statistics"] = encode_statistics(add.statistics)
+    if not add.path:
+        assert add.content is not None
+        encoded["inline"] = base64.b64encode(add.content).decode()
     return encoded
 
 
@@ -241,8 +350,8 @@ class ActionReader:
         other._types, other._partitionings = dict(self._types), dict(self._partitionings)
         return other
 
-    def read(self, data: Mapping[str, Any]) -> Action:
-        """The action in a JSON object.
+    def read(self, data: Mapping[str, Any], version: int = 0, number: int = 0) -> Action:
+        """The action in a JSON object, which is action `number` of a version: rows inside the log are found by that.
 
         Raises:
             CorruptionError: it contradicts itself or what came before.
@@ -253,13 +362,13 @@ class ActionReader:
         if kind not in _KINDS:
             raise InvalidError(f"the log has an action {kind!r} that this tablelog does not know; upgrade tablelog")
         try:
-            return self._read(kind, body)
+            return self._read(kind, body, version, number)
         except TablelogError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise CorruptionError(f"the action {kind!r} is not well formed: {error}") from error
 
-    def _read(self, kind: str, body: Any) -> Action:
+    def _read(self, kind: str, body: Any, version: int, number: int) -> Action:
         match kind:
             case "table":
                 return _read_identity(body)
@@ -284,7 +393,7 @@ class ActionReader:
             case "check":
                 return SetCheck(name=member(str, body["name"]), expression=_text(body["expression"]))
             case "add":
-                return self._read_add(body)
+                return self._read_add(body, version, number)
             case "remove":
                 rows, size = body.get("rows"), body.get("size")
                 return RemoveFile(
@@ -300,24 +409,42 @@ class ActionReader:
                 )
             case "horizon":
                 return _read_horizon(body)
+            case "feature":
+                return _read_feature(body)
+            case "application":
+                return SetApplication(name=member(str, body["name"]), number=count(body["number"]))
+            case "fence":
+                return SetFence(name=member(str, body["name"]), epoch=count(body["epoch"]))
+            case "tag":
+                tagged = body["version"]
+                return SetTag(name=member(str, body["name"]), version=None if tagged is None else count(tagged))
             case _:
                 raise AssertionError(kind)
 
-    def _read_add(self, body: Mapping[str, Any]) -> AddFile:
-        path = names.check_path(body["path"])
+    def _read_add(self, body: Mapping[str, Any], version: int, number: int) -> AddFile:
+        content = decode_base64(body["inline"]) if "inline" in body else None
+        path = names.check_path(body["path"]) if content is None else names.inlined(version, number)
         schema_id, partitioning_id = count(body["schema"]), count(body.get("partitioning", 0))
         if schema_id not in self._types:
             raise CorruptionError(f"file {path!r} was written under schema {schema_id}, which the log does not have")
         checksum = body.get("crc32")
+        deleted = decode_vector_place(body["deletes"]) if "deletes" in body else None
+        rows = count(body["rows"])
+        if deleted is not None and deleted.row_count > rows:
+            raise CorruptionError(f"of {path!r} with {rows} rows {deleted.row_count} are said to be deleted")
         return AddFile(
             path=path,
-            size_bytes=count(body["size"]),
-            row_count=count(body["rows"]),
+            size_bytes=count(body["size"]) if content is None else len(content),
+            row_count=rows,
             schema_id=schema_id,
             partitioning_id=partitioning_id,
             partition_values=self.read_partition(member(list, body.get("partition", [])), partitioning_id, schema_id),
             statistics=decode_statistics(body.get("statistics", {}), self._types[schema_id]),
             crc32=None if checksum is None else count(checksum),
+            deleted=deleted,
+            change=RowChange(body.get("change", RowChange.INSERT)),
+            gone=decode_gone(body["gone"]) if "gone" in body else None,
+            content=content,
         )
 
     def read_partition(self, encoded: list[Any], partitioning_id: int, schema_id: int) -> tuple[Scalar | None, ...]:
@@ -346,6 +473,10 @@ _KINDS: Final = frozenset(
         "remove",
         "actions",
         "horizon",
+        "feature",
+        "application",
+        "fence",
+        "tag",
     )
 )
 
@@ -367,6 +498,13 @@ def _read_horizon(body: Mapping[str, Any]) -> SetHorizon:
         base_last=count(base["last"]) if base else None,
         base_digest=member(str, base["digest"]) if base else None,
     )
+
+
+def _read_feature(body: Mapping[str, Any]) -> RequireFeature:
+    name = member(str, body["name"])
+    if name not in _FEATURES:
+        raise InvalidError(f"the table needs the feature {name!r}, which this tablelog does not know; upgrade tablelog")
+    return RequireFeature(name=name)
 
 
 def _text(value: Any) -> str | None:

@@ -2,7 +2,8 @@
 
 Files written under schemas that agree on the wanted columns form one layout: the same physical names and types, so one
 scan can read them all. A renamed column splits the files into those with the old name and those with the new one;
-a dropped or unrelated column splits nothing.
+a dropped or unrelated column splits nothing. Files of which rows are deleted stand apart, so that the others keep the
+fast path, and so do rows inside the log, which no engine can open.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from tablelog.format.actions import AddFile
     from tablelog.format.schema import Schema
-    from tablelog.format.types import DataType, Field, Scalar
+    from tablelog.format.types import Field, Scalar
 
 FLOAT32_STEP: Final = 2.0**-22
 """Twice the relative distance between neighbouring float32 numbers."""
@@ -40,10 +41,20 @@ class ColumnSource:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Files that hold the wanted columns under the same names and types."""
+    """Files that hold the wanted columns under the same names and types, in one of three ways."""
 
     columns: tuple[ColumnSource, ...]
     files: tuple[AddFile, ...]
+
+    @property
+    def is_inlined(self) -> bool:
+        """Whether their rows are inside the log."""
+        return self.files[0].is_inlined
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether each has deleted rows; files inside the log are not asked."""
+        return self.files[0].deleted is not None
 
     @property
     def may_have_nan(self) -> bool:
@@ -72,7 +83,7 @@ def group_by_layout(
 ) -> tuple[Layout, ...]:
     """The files by layout, in the order in which each layout first comes up; the order of files in a layout stays."""
     by_schema: dict[int, tuple[ColumnSource, ...]] = {}
-    groups: dict[tuple[tuple[str, DataType] | None, ...], tuple[tuple[ColumnSource, ...], list[AddFile]]] = {}
+    groups: dict[tuple[object, ...], tuple[tuple[ColumnSource, ...], list[AddFile]]] = {}
     for file in files:
         sources = by_schema.get(file.schema_id)
         if sources is None:
@@ -80,7 +91,10 @@ def group_by_layout(
         names_and_types = tuple(
             None if source.physical is None else (source.physical.name, source.physical.type) for source in sources
         )
-        groups.setdefault(names_and_types, (sources, []))[1].append(file)
+        way = "inlined" if file.is_inlined else "dirty" if file.deleted is not None else "clean"
+        # Rows inside the log are brought into shape by us, so they are all of one layout.
+        place = (way, () if file.is_inlined else names_and_types)
+        groups.setdefault(place, (sources, []))[1].append(file)
     return tuple(Layout(sources, tuple(members)) for sources, members in groups.values())
 
 

@@ -6,12 +6,17 @@
     _log/actions/0192f3c4-….parquet                       file actions of a commit that has very many
     _log/head.json                                        a hint where the log ends, never trusted
     data/0192f3c4-….parquet                               rows; UUIDv7: it carries the time its writer began
+    deletes/0192f3c4-….puffin                             deletion vectors of one commit
+    _consumers/daily%20report/00000000000000000003.json   a log of how far a reader of changes has come
 
 Segments and bases are named by the complement of their last version, because stores list names in ascending order:
 one page of a listing begins with the newest.
 
 A lake's root has `_catalog/00000000000000000000.json`, … for the log of names and, for a moment before the first of
 them, `_catalog/probe-0192f3c4-…`, by which a store shows that it refuses to create a name twice.
+
+Rows that ride inside a commit are a file to the rest of the log; its path is made up of the commit's name and the place
+of the add among the commit's actions: `_log/00000000000000000042.json#0`. No object has a name with `#`.
 
 All names are relative to the folder of their table, so the folder can be moved or copied as a whole.
 """
@@ -26,6 +31,8 @@ from tablelog.errors import CorruptionError
 LOG: Final = "_log/"
 CATALOG: Final = "_catalog/"
 DATA: Final = "data/"
+DELETES: Final = "deletes/"
+CONSUMERS: Final = "_consumers/"
 
 VERSION_MAX: Final = 10**20 - 1
 _COMMIT: Final = re.compile(r"(\d{20})\.json")
@@ -35,6 +42,7 @@ ACTIONS: Final = "actions/"
 HINT: Final = "head.json"
 _SEGMENT: Final = re.compile(r"segments/(\d{20})-([1-9]\d{0,19})\.parquet")
 _BASE: Final = re.compile(r"base/(\d{20})\.parquet")
+_INLINED: Final = re.compile(r"_log/(\d{20})\.json#(0|[1-9]\d{0,8})")
 _UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f\\:*?\"<>|\ud800-\udfff]")
 PATH_BYTES_MAX: Final = 1024
 _FOLDER_LENGTH: Final = 100
@@ -114,6 +122,35 @@ def probe(probe_id: str) -> str:
 def data_file(file_id: str) -> str:
     """Name of a Parquet file of rows."""
     return f"{DATA}{file_id}.parquet"
+
+
+def deletes_file(file_id: str) -> str:
+    """Name of a Puffin file of deletion vectors."""
+    return f"{DELETES}{file_id}.puffin"
+
+
+def inlined(version: int, number: int) -> str:
+    """Path of the rows that action `number` of a commit adds.
+
+    >>> inlined(42, 0)
+    '_log/00000000000000000042.json#0'
+    """
+    return f"{LOG}{commit(version)}#{number}"
+
+
+def parse_inlined(path: str) -> tuple[int, int] | None:
+    """Version and number of the action that a path of inlined rows names; None if it is another path.
+
+    >>> parse_inlined(inlined(42, 3)), parse_inlined("data/a.parquet")
+    ((42, 3), None)
+    """
+    match = _INLINED.fullmatch(path)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def consumer(name: str) -> str:
+    """Prefix of the log of a consumer's positions."""
+    return f"{CONSUMERS}{folder(name)}/"
 
 
 def check_path(path: object) -> str:

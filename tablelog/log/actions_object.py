@@ -17,7 +17,7 @@ from tablelog.format import names
 from tablelog.format.actions import AddFile, FileActions, RemoveFile, encode_action
 from tablelog.log.blocks import GroupBlock
 from tablelog.log.file_rows import FILE_SCHEMA, file_table
-from tablelog.log.segments import GROUP_ROWS, check_columns, padded, statistics_fields
+from tablelog.log.segments import GROUP_ROWS, check_columns, optional_fields, padded
 from tablelog.parquet.sealed import Stated, encode_sealed, open_sealed
 
 if TYPE_CHECKING:
@@ -34,12 +34,19 @@ _ALWAYS: Final = pa.schema([pa.field("kind", pa.string()), *FILE_SCHEMA])
 
 
 def outsourced(store: ObjectStore, actions: Sequence[Action], reader: ActionReader) -> tuple[Action, ...]:
-    """The actions, with adds and removes replaced by an object that holds them if they are many. One put then."""
-    added = [action for action in actions if isinstance(action, AddFile)]
+    """The actions, with adds and removes replaced by an object that holds them if they are many. One put then.
+
+    Rows that ride inside the commit stay there.
+    """
+    added = [action for action in actions if isinstance(action, AddFile) and action.path]
     removed = [action for action in actions if isinstance(action, RemoveFile)]
     if len(added) + len(removed) <= INLINE_MAX:
         return tuple(actions)
-    rest = [action for action in actions if not isinstance(action, AddFile | RemoveFile)]
+    rest = [
+        action
+        for action in actions
+        if not isinstance(action, RemoveFile) and not (isinstance(action, AddFile) and action.path)
+    ]
     known = reader.copy()  # files may name a schema that comes with them
     for action in rest:
         known.read(encode_action(action))
@@ -60,15 +67,15 @@ def removal_table(removed: Sequence[RemoveFile]) -> pa.Table:
 
 def put_actions(store: ObjectStore, files: pa.Table, removals: pa.Table) -> FileActions:
     """Write an object with adds (see `log.file_rows`) and removes; the action that stands for it. One put."""
-    statistics = statistics_fields([files])
-    schema = pa.schema([*_ALWAYS, *statistics])
+    optional = optional_fields([files])
+    schema = pa.schema([*_ALWAYS, *optional])
     groups = [
         (kind, table.slice(start, GROUP_ROWS))
         for kind, table in (("file", files.drop_columns(["added", "removed"])), ("remove", removals))
         for start in range(0, table.num_rows, GROUP_ROWS)
     ]
     rows = (padded(table, kind, schema) for kind, table in groups)
-    bounded = ("schema", *(column.name for column in statistics))
+    bounded = ("schema", *(column.name for column in optional if ":" in column.name))
     data, digest = encode_sealed(rows, schema, {_KINDS: ",".join(kind for kind, _ in groups)}, bounded)
     path = names.actions_file(env.new_id())
     store.put(names.LOG + path, data)

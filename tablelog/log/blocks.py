@@ -6,19 +6,18 @@ that planning over a million files costs what its columns weigh and not what the
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import pyarrow as pa
 
+from tablelog.parquet.kept import Kept
+from tablelog.parquet.sealed import Sealed
 from tablelog.parquet.statistics import bounds_without_nulls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tablelog.format.types import DataType, Scalar
-    from tablelog.parquet.sealed import Sealed
 
 Column: TypeAlias = Any
 """A `pyarrow.Array`, whose stubs know too little of computing with it."""
@@ -120,7 +119,7 @@ class GroupBlock:
             table = self.sealed.read(self.group, missing).combine_chunks()
             for name, column in zip(missing, table.columns, strict=True):
                 array = column.chunk(0) if column.num_chunks else pa.array([], column.type)
-                _CACHE.put((*group, name), array)
+                _CACHE.put((*group, name), array, array.nbytes)
                 found[name] = array
         return {name: self._part(column) for name, column in found.items()}
 
@@ -137,29 +136,4 @@ class GroupBlock:
         return column if self._is_whole else column.slice(self._start, self.row_count)
 
 
-class _Cache:
-    """The columns that were used last."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._columns: OrderedDict[tuple[Sealed, int, str], Column] = OrderedDict()
-        self._weight_bytes = 0
-
-    def get(self, place: tuple[Sealed, int, str]) -> Column | None:
-        with self._lock:
-            if place not in self._columns:
-                return None
-            self._columns.move_to_end(place)
-            return self._columns[place]
-
-    def put(self, place: tuple[Sealed, int, str], column: Column) -> None:
-        with self._lock:
-            if place not in self._columns:
-                self._columns[place] = column
-                self._weight_bytes += column.nbytes
-            while self._weight_bytes > CACHE_BYTES and len(self._columns) > 1:
-                _, dropped = self._columns.popitem(last=False)
-                self._weight_bytes -= dropped.nbytes
-
-
-_CACHE: Final = _Cache()
+_CACHE: Final[Kept[tuple[Sealed, int, str], Column]] = Kept(CACHE_BYTES)

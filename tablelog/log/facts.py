@@ -3,6 +3,7 @@
     added      version               files_added files_removed bytes_added    what the history shows
     id checksum timestamp operation  file_change row_change byte_change       what the totals of a version add up from
     info       JSON                  rows_added rows_deleted                  what the writer counted
+    application number               a writer's own number for the commit; columns that few logs have
 
 `row_change` and `byte_change` are null for commits that remove files without saying how large they were.
 """
@@ -46,6 +47,10 @@ _FACTS_TYPES: Final[dict[str, pa.DataType]] = {
     "byte_change": pa.int64(),
 }
 FACTS_SCHEMA: Final = pa.schema(_FACTS_TYPES)
+_NUMBERS_TYPES: Final[dict[str, pa.DataType]] = {"added": pa.int64(), "application": pa.string(), "number": pa.int64()}
+NUMBERS_SCHEMA: Final = pa.schema(_NUMBERS_TYPES)
+OPTIONAL_FACTS: Final = {name: type_ for name, type_ in _NUMBERS_TYPES.items() if name not in _FACTS_TYPES}
+"""Columns that are left out where no commit has a value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +124,9 @@ def commit_of(step: Step) -> Commit:
 
 def facts_table(steps: Sequence[Step]) -> pa.Table:
     """Commits as rows."""
-    return pa.Table.from_pylist([_fact(step) for step in steps], schema=FACTS_SCHEMA)
+    numbered = any(step.application for step in steps)
+    schema = pa.schema([*FACTS_SCHEMA, *(list(NUMBERS_SCHEMA)[1:] if numbered else ())])
+    return pa.Table.from_pylist([_fact(step) for step in steps], schema=schema)
 
 
 def _fact(step: Step) -> dict[str, Any]:
@@ -139,6 +146,8 @@ def _fact(step: Step) -> dict[str, Any]:
         "file_change": totals.file_count,
         "row_change": _if_it_fits(totals.row_count),
         "byte_change": _if_it_fits(totals.size_bytes),
+        "application": step.application.name if step.application else None,
+        "number": step.application.number if step.application else None,
     }
 
 

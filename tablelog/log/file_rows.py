@@ -1,6 +1,8 @@
 """Files of a table as rows of Arrow: one column per member of an `add`, and up to four per field with statistics.
 
     added removed position   path size rows schema partitioning partition crc32
+    deleted deletes          how many rows are deleted, and the vector (JSON); columns that few logs have,
+    change gone              as have these: what the rows are to readers of changes
     1:int64:min  1:int64:max  1:nulls        field 1, which was an int64 when the file was written
     7:float64:min  …          7:nans         field 7, which may be NaN
 
@@ -21,11 +23,12 @@ import pyarrow as pa
 
 from tablelog.errors import CorruptionError, InvalidError
 from tablelog.format import names
-from tablelog.format.actions import AddFile
+from tablelog.format.actions import AddFile, RowChange
 from tablelog.format.statistics import UNKNOWN, FieldStatistics
 from tablelog.format.type_text import parse_type
 from tablelog.format.types import Decimal, Primitive, Time, Timestamp, is_float
 from tablelog.format.values import encode_value
+from tablelog.format.vector import decode_gone, decode_vector_place, encode_gone, encode_vector_place
 from tablelog.parquet.arrow import arrow_type
 from tablelog.parquet.plain import ints
 
@@ -49,8 +52,20 @@ _FILE_TYPES: Final[dict[str, pa.DataType]] = {
     "crc32": pa.int64(),
 }
 FILE_SCHEMA: Final = pa.schema(_FILE_TYPES)
+OPTIONAL_TYPES: Final[dict[str, pa.DataType]] = {
+    "deleted": pa.int64(),
+    "deletes": pa.string(),
+    "change": pa.string(),
+    "gone": pa.string(),
+}
+"""Columns that are left out where no file has a value."""
 _WHATS: Final = frozenset(("min", "max", "nulls", "nans"))
 _MEMBERS: Final = ("path", "size", "rows", "schema", "partitioning", "partition", "crc32")
+
+
+def is_optional(name: str) -> bool:
+    """Whether a column of files may be left out: what is no member of every add, and statistics."""
+    return ":" in name or name in OPTIONAL_TYPES
 
 
 def min_column(field_id: int, type_: DataType) -> str:
@@ -75,7 +90,7 @@ def nans_column(field_id: int) -> str:
 
 @cache
 def column_type(name: str) -> pa.DataType:
-    """The Arrow type of a column of statistics with this name.
+    """The Arrow type of an optional column with this name.
 
     >>> column_type("1:int32:min"), column_type("1:nulls")
     (DataType(int32), DataType(int64))
@@ -84,6 +99,8 @@ def column_type(name: str) -> pa.DataType:
         InvalidError: there is no such column.
 
     """
+    if name in OPTIONAL_TYPES:
+        return OPTIONAL_TYPES[name]
     field_id, _, rest = name.partition(":")
     text, _, what = rest.rpartition(":")
     if not field_id.isdecimal() or (text == "") != (what in {"nulls", "nans"}) or what not in _WHATS:
@@ -136,7 +153,17 @@ def file_table(
         "partition": pa.array(partitions, pa.string()),
         "crc32": pa.array([file.crc32 for file in files], pa.int64()),
     }
-    return pa.table(columns | _statistics_columns(files, reader))
+    return pa.table(columns | _optional_columns(files) | _statistics_columns(files, reader))
+
+
+def _optional_columns(files: Sequence[AddFile]) -> dict[str, Column]:
+    values: dict[str, list[Any]] = {
+        "deleted": [file.deleted and file.deleted.row_count for file in files],
+        "deletes": [file.deleted and json.dumps(encode_vector_place(file.deleted)) for file in files],
+        "change": [None if file.change is RowChange.INSERT else file.change.value for file in files],
+        "gone": [file.gone and json.dumps(encode_gone(file.gone)) for file in files],
+    }
+    return {name: pa.array(each, OPTIONAL_TYPES[name]) for name, each in values.items() if any(each)}
 
 
 def _statistics_columns(files: Sequence[AddFile], reader: ActionReader) -> dict[str, Column]:
@@ -194,6 +221,7 @@ def file_actions(
     rows = ints(places)
     columns = block.columns(_MEMBERS)
     listed = [columns[name].take(rows).to_pylist() for name in _MEMBERS]
+    deletes, changes, gone = (_taken(block, name, rows) for name in ("deletes", "change", "gone"))
 
     @cache  # many files have the same
     def decoded(partition: str | None, partitioning_id: int, schema_id: int) -> tuple[Scalar | None, ...]:
@@ -211,11 +239,15 @@ def file_actions(
                 partition_values=decoded(partition, partitioning_id, schema_id),
                 statistics=RowStatistics(block, place, reader.types_of(schema_id), statistics),
                 crc32=crc32,
+                deleted=None if vector is None else decode_vector_place(json.loads(vector)),
+                change=RowChange(change or RowChange.INSERT),
+                gone=None if images is None else decode_gone(json.loads(images)),
             )
-            for place, statistics, path, size, row_count, schema_id, partitioning_id, partition, crc32 in zip(
-                places, known, *listed, strict=True
-            )
-        ]
+            for (
+                place, statistics, vector, change, images,
+                path, size, row_count, schema_id, partitioning_id, partition, crc32,
+            ) in zip(places, known, deletes, changes, gone, *listed, strict=True)
+        ]  # fmt: skip
     except (pa.ArrowException, TypeError, ValueError, KeyError) as error:
         raise CorruptionError(f"{block.name}: a row is no file: {error!r}") from error
 

@@ -61,8 +61,15 @@ class _Run:
     places: Column
 
     def column(self, name: str) -> Column:
-        every = pa.chunked_array([block.columns((name,))[name] for block in self.blocks])
-        return every.take(self.places)
+        columns = [block.column(name) for block in self.blocks]
+        known = [column for column in columns if column is not None]
+        if not known:
+            return pa.nulls(len(self.places))
+        every = [
+            pa.nulls(block.row_count, known[0].type) if column is None else column
+            for block, column in zip(self.blocks, columns, strict=True)
+        ]
+        return pa.chunked_array(every).take(self.places)
 
     def files(self, start: int, count: int, reader: ActionReader, field_ids: Sequence[int]) -> list[AddFile]:
         ends = list(accumulate(block.row_count for block in self.blocks))
@@ -129,8 +136,9 @@ class Files(Sequence[AddFile]):
 
     @property
     def row_count(self) -> int:
-        """Rows in all of them."""
-        return sum(self._values("rows", "row_count"))
+        """Rows in all of them that are in the table."""
+        deleted = sum(filter(None, self._values("deleted", "deleted_row_count")))
+        return sum(self._values("rows", "row_count")) - deleted
 
     @property
     def size_bytes(self) -> int:

@@ -15,9 +15,10 @@ import pyarrow.compute as pc
 
 from tablelog.errors import CorruptionError, InvalidError, NotFoundError
 from tablelog.format import names
-from tablelog.format.actions import ActionReader, AddFile, FileActions, RemoveFile, SetHorizon
+from tablelog.format.actions import ActionReader, AddFile, FileActions, RemoveFile, SetApplication, SetHorizon
 from tablelog.format.hint import FAN_OUT_DEFAULT, FAN_OUT_MAX, FAN_OUT_MIN
 from tablelog.log.actions_object import open_actions
+from tablelog.log.changed import file_changes
 from tablelog.log.facts import FACTS_SCHEMA, Commit, commit_of, commits_of, datetime_of
 from tablelog.log.file_rows import min_column
 from tablelog.log.lineage import Lineage, Merging
@@ -27,10 +28,12 @@ from tablelog.log.state import TableState
 from tablelog.parquet.plain import scalar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from tablelog.format.actions import Action
     from tablelog.format.commits import CommitRecord
+    from tablelog.format.schema import Schema
+    from tablelog.log.changed import FileChanges
     from tablelog.store.base import ObjectStore
 
 LOG_FAN_OUT: Final = "log_fan_out"
@@ -51,8 +54,8 @@ class TableHistory:
         self.lineage = Lineage()
         self._metadata_versions: list[int] = []
         self._metadata_values: list[Metadata] = []
-        self._checked: tuple[Sequence[Mapping[str, Any]], list[Action]] | None = None
-        """The last actions that were found right, and what they say: most often they are applied next."""
+        self._checked: tuple[Sequence[Mapping[str, Any]], int, list[Action]] | None = None
+        """The last actions that were found right, for which version, and what they say: most often they come next."""
 
     # ------------------------------------------------------------------ growing
 
@@ -66,10 +69,10 @@ class TableHistory:
         """
         with _told(record.version):
             checked, self._checked = self._checked, None
-            if checked is not None and checked[0] is record.actions:
-                actions = checked[1]
+            if checked is not None and checked[0] is record.actions and checked[1] == record.version:
+                actions = checked[2]
             else:
-                actions = [self.reader.read(action) for action in record.actions]
+                actions = self._read(self.reader, record.actions, record.version)
             metadata = self._changed(actions)
             step = self._step(record, actions)
             self._check_files(step)
@@ -124,11 +127,14 @@ class TableHistory:
         changes = tuple(
             Change(record.version, raw)
             for raw, action in zip(record.actions, actions, strict=True)
-            if not isinstance(action, AddFile | RemoveFile | FileActions)
+            if not isinstance(action, AddFile | RemoveFile | FileActions | SetApplication)
         )
         objects = [action for action in actions if isinstance(action, FileActions)]
-        if len(objects) > 1 or (objects and (added or removed)):
+        if len(objects) > 1 or (objects and (removed or any(file.content is None for file in added))):
             raise CorruptionError("its file actions stand in more than one place")
+        numbers = [action for action in actions if isinstance(action, SetApplication)]
+        if len(numbers) > 1:
+            raise CorruptionError("it has more than one number of an application")
         outsourced = [open_actions(self._store, names.LOG + action.path, action) for action in objects]
         return Step(
             record=record,
@@ -137,6 +143,7 @@ class TableHistory:
             changes=changes,
             blocks=tuple(block for adds, _ in outsourced for block in adds),
             removed_blocks=tuple(block for _, removes in outsourced for block in removes),
+            application=numbers[0] if numbers else None,
         )
 
     def _check_files(self, step: Step) -> None:
@@ -152,7 +159,7 @@ class TableHistory:
                 raise CorruptionError(f"it {verb} {next(path for path in twice if twice.count(path) > 1)!r} twice")
         live = self._live_in_steps()
         for path in added:
-            if live.get(path, False):
+            if live.get(path, False) and path not in removed:
                 raise CorruptionError(f"it adds {path!r}, which is already in the table")
         missing = [path for path in removed if not live.get(path, False)]
         gone = [path for path in missing if path in live]
@@ -194,13 +201,22 @@ class TableHistory:
             InvalidError: it cannot.
 
         """
-        reader = self.reader.copy()
+        version = self.lineage.newest + 1
         try:
-            read = [reader.read(action) for action in actions]
+            read = self._read(self.reader.copy(), actions, version)
         except CorruptionError as error:
             raise InvalidError(f"nothing was committed, because nobody could read it: {error}") from error
         if all(isinstance(action, AddFile | RemoveFile) for action in read):  # whose reading teaches no reader anything
-            self._checked = actions, read
+            self._checked = actions, version, read
+
+    @staticmethod
+    def _read(reader: ActionReader, actions: Sequence[Mapping[str, Any]], version: int) -> list[Action]:
+        return [reader.read(action, version, number) for number, action in enumerate(actions)]
+
+    @property
+    def features(self) -> frozenset[str]:
+        """What a reader of the log must know of so far."""
+        return self._metadata_values[-1].features if self._metadata_values else frozenset()
 
     @property
     def base(self) -> int | None:
@@ -287,6 +303,56 @@ class TableHistory:
             for start in reversed(range(0, facts.num_rows, _FACTS_AT_ONCE)):
                 found = list(commits_of(facts.slice(start, _FACTS_AT_ONCE)))
                 yield from (commit for commit in reversed(found) if self.horizon <= commit.version <= until)
+
+    def commit_at(self, version: int) -> Commit:
+        """One commit of the history, which may be one before the horizon if its facts are kept.
+
+        Raises:
+            NotFoundError: nothing is known of it.
+
+        """
+        for part in self.lineage.parts:
+            if part.first <= version <= part.last:
+                if isinstance(part, Step):
+                    return commit_of(part)
+                facts = part.facts(tuple(FACTS_SCHEMA.names))
+                for commit in commits_of(facts.filter(pc.equal(facts.column("added"), scalar(version, pa.int64())))):
+                    return commit
+        raise NotFoundError(f"nothing is known any more of how version {version} came about")
+
+    def numbered(self, application: str) -> dict[int, int]:
+        """Versions by the numbers that an application gave to its commits, as far as the history is kept."""
+        versions: dict[int, int] = {}
+        for part in self.lineage.parts:
+            table = part.numbers()
+            ours = table.filter(pc.equal(table.column("application"), scalar(application, pa.string())))
+            versions |= zip(ours.column("number").to_pylist(), ours.column("added").to_pylist(), strict=True)
+        return versions
+
+    def file_changes(self, since: int, until: int) -> dict[int, FileChanges]:
+        """What the commits after a version, up to another, did to files; see `log.changed`."""
+        return file_changes(self.lineage.parts, since, until, self.reader)
+
+    def later(self, since: int, until: int) -> Iterator[tuple[Commit, FileChanges]]:
+        """The commits after a version, up to another, that changed files."""
+        return ((self.commit_at(version), each) for version, each in self.file_changes(since, until).items())
+
+    def timestamps_us(self, versions: Iterable[int]) -> dict[int, int]:
+        """When versions were committed, microseconds since 1970-01-01 UTC."""
+        wanted = set(versions)
+        found: dict[int, int] = {}
+        for part in self.lineage.parts:
+            if any(part.first <= version <= part.last for version in wanted):
+                facts = part.facts(("added", "timestamp"))
+                times = facts.column("timestamp").cast(pa.int64()).to_pylist()
+                every = zip(facts.column("added").to_pylist(), times, strict=True)
+                found |= {version: time for version, time in every if version in wanted}
+        return found
+
+    @property
+    def schemas(self) -> Mapping[int, Schema]:
+        """Every schema so far, by id."""
+        return self._metadata_values[-1].schemas
 
     def metadata_at(self, version: int) -> Metadata:
         """Everything but files at a version."""

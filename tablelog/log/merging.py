@@ -23,9 +23,10 @@ import pyarrow.compute as pc
 from tablelog.errors import CorruptionError
 from tablelog.log.blocks import HeldBlock
 from tablelog.log.commits import Head
-from tablelog.log.facts import FACTS_SCHEMA, Totals, facts_table
-from tablelog.log.file_rows import FILE_SCHEMA, file_table
+from tablelog.log.facts import FACTS_SCHEMA, OPTIONAL_FACTS, Totals, facts_table
+from tablelog.log.file_rows import FILE_SCHEMA, file_table, is_optional
 from tablelog.log.parts import REMOVE_SCHEMA, Change, Segment, Step
+from tablelog.parquet.plain import ints
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
     from tablelog.log.blocks import Block
     from tablelog.log.parts import Part
 
-_SETTINGS: Final = frozenset(("sort_order", "key", "property", "check", "horizon"))
+_NAMED: Final = frozenset(("property", "check", "feature", "fence", "tag"))
+"""Actions about one setting of many."""
+_SETTINGS: Final = frozenset(("sort_order", "key", "horizon")) | _NAMED
 """Actions that hold until the same setting is set again; what others say holds for ever."""
 
 
@@ -78,7 +81,7 @@ def cut(segment: Segment, last: int) -> Segment:
     ends = pc.if_else(later, pa.scalar(None, pa.int64()), removed)
     files = files.set_column(files.column_names.index("removed"), "removed", ends)
     removals = _concatenated((block.table(REMOVE_SCHEMA.names) for block in segment.removals), REMOVE_SCHEMA)
-    facts = _concatenated((block.table(FACTS_SCHEMA.names) for block in segment.facts_blocks), FACTS_SCHEMA)
+    facts = _concatenated(map(facts_rows, segment.facts_blocks), FACTS_SCHEMA)
     facts = facts.filter(pc.less_equal(facts.column("added"), until))
     newest = facts.slice(facts.num_rows - 1).select(["added", "checksum", "timestamp"])
     live, dead = _live_and_dead(files)
@@ -103,19 +106,29 @@ def cut(segment: Segment, last: int) -> Segment:
 def fold(segment: Segment) -> Segment:
     """The base of a segment from version 0 on: without what only versions before its last need.
 
-    That is files that are dead by its end, facts about other commits, and settings that were changed again.
+    That is files that are dead by its end, settings that were changed again, and facts about other commits but those
+    with the last number of an application.
     """
     assert segment.first == 0
-    facts = _concatenated((block.table(FACTS_SCHEMA.names) for block in segment.facts_blocks), FACTS_SCHEMA)
+    facts = _concatenated(map(facts_rows, segment.facts_blocks), FACTS_SCHEMA)
     return replace(
         segment,
         first_timestamp_us=segment.head.timestamp_us,
         is_base=True,
         changes=_without_superseded(segment.changes),
         dead=(),
-        facts_blocks=_blocks(facts.slice(facts.num_rows - 1)),
+        facts_blocks=_blocks(_concatenated([facts.take(_lasting(facts))], FACTS_SCHEMA)),
         sealed=None,
     )
+
+
+def _lasting(facts: pa.Table) -> Any:
+    """Places of the last commit, and of the last one of each application."""
+    places = {facts.num_rows - 1}
+    if "application" in facts.column_names:
+        last = {name: place for place, name in enumerate(_values(facts, "application")) if name is not None}
+        places |= set(last.values())
+    return ints(sorted(places))
 
 
 def _without_superseded(changes: Sequence[Change]) -> tuple[Change, ...]:
@@ -132,7 +145,7 @@ def change_lasts(change: Change) -> bool:
 def setting_of(change: Change) -> tuple[str, str | None]:
     """Which setting an action sets, if it is one that sets any."""
     ((kind, body),) = change.action.items()
-    return kind, str(body.get("name")) if kind in {"property", "check"} else None
+    return kind, str(body.get("name")) if kind in _NAMED else None
 
 
 def _gathered(parts: Sequence[Part], reader: ActionReader) -> tuple[pa.Table, pa.Table]:
@@ -177,14 +190,19 @@ def _runs(parts: Iterable[Part]) -> Iterator[Segment | list[Step]]:
 def _facts(parts: Sequence[Part]) -> Iterator[pa.Table]:
     for part in _runs(parts):
         if isinstance(part, Segment):
-            yield from (block.table(FACTS_SCHEMA.names) for block in part.facts_blocks)
+            yield from map(facts_rows, part.facts_blocks)
         else:
             yield facts_table(part)
 
 
 def file_rows(block: Block) -> pa.Table:
     """All that a block of files says about them."""
-    return block.table([name for name in block.column_names if name in FILE_SCHEMA.names or ":" in name])
+    return block.table([name for name in block.column_names if name in FILE_SCHEMA.names or is_optional(name)])
+
+
+def facts_rows(block: Block) -> pa.Table:
+    """All that a block of facts says about commits."""
+    return block.table([name for name in block.column_names if name in FACTS_SCHEMA.names or name in OPTIONAL_FACTS])
 
 
 def _since(files: pa.Table, version: int) -> pa.Table:

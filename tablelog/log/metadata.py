@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Final, TypeVar, assert_never
 
 from tablelog.errors import CorruptionError
 from tablelog.format.actions import (
     AddFile,
     FileActions,
     RemoveFile,
+    RequireFeature,
+    SetApplication,
     SetCheck,
+    SetFence,
     SetHorizon,
     SetKey,
     SetPartitioning,
     SetProperty,
     SetSchema,
     SetSortOrder,
+    SetTag,
     SortField,
     TableIdentity,
 )
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from tablelog.format.schema import Schema
 
 
+Setting = TypeVar("Setting")
 NO_HORIZON: Final = SetHorizon(version=0)
 
 
@@ -51,6 +56,12 @@ class Metadata:
     """CHECK constraints, name to expression."""
     horizon: SetHorizon = NO_HORIZON
     """What can still be read."""
+    features: frozenset[str] = frozenset()
+    """What a reader must know of."""
+    fences: Mapping[str, int] = field(default_factory=dict)
+    """The newest epoch of each name that somebody writes under alone."""
+    tags: Mapping[str, int] = field(default_factory=dict)
+    """Versions with a name."""
 
 
 def begin(actions: list[Action]) -> Metadata:
@@ -105,7 +116,13 @@ def _change(metadata: Metadata, action: Action) -> Metadata:
             return replace(metadata, checks=_with(metadata.checks, name, expression))
         case SetHorizon():
             return replace(metadata, horizon=action)
-        case AddFile() | RemoveFile() | FileActions():
+        case RequireFeature(name=name):
+            return metadata if name in metadata.features else replace(metadata, features=metadata.features | {name})
+        case SetFence(name=name, epoch=epoch):
+            return replace(metadata, fences={**metadata.fences, name: epoch})
+        case SetTag(name=name, version=version):
+            return replace(metadata, tags=_with(metadata.tags, name, version))
+        case AddFile() | RemoveFile() | FileActions() | SetApplication():
             return metadata
         case _:
             assert_never(action)
@@ -123,6 +140,6 @@ def _check_references(metadata: Metadata) -> None:
             raise CorruptionError(f"the {what} names a field twice: {list(field_ids)}")
 
 
-def _with(settings: Mapping[str, str], name: str, value: str | None) -> Mapping[str, str]:
+def _with(settings: Mapping[str, Setting], name: str, value: Setting | None) -> Mapping[str, Setting]:
     rest = {key: setting for key, setting in settings.items() if key != name}
     return rest if value is None else {**rest, name: value}

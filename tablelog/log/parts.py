@@ -18,13 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tablelog.log.commits import head_of
-from tablelog.log.facts import Totals, exact_sum, facts_table, totals_until
+from tablelog.log.facts import NUMBERS_SCHEMA, Totals, exact_sum, facts_table, totals_until
 from tablelog.parquet.plain import scalar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tablelog.format.actions import AddFile, RemoveFile
+    from tablelog.format.actions import AddFile, RemoveFile, SetApplication
     from tablelog.format.commits import CommitRecord
     from tablelog.log.blocks import Block, Column
     from tablelog.log.commits import Head
@@ -76,6 +76,8 @@ class Step:
     """Files that it added and keeps in an object of their own."""
     removed_blocks: tuple[Block, ...] = ()
     """Files that it removed and keeps there."""
+    application: SetApplication | None = None
+    """The writer's own number for it."""
 
     @property
     def first(self) -> int:
@@ -108,19 +110,32 @@ class Step:
         return not self.blocks and not self.removed_blocks
 
     @cached_property
+    def renewed(self) -> frozenset[str]:
+        """Paths that it both removes and adds: of files of which other rows are deleted from here on."""
+        added = {file.path for file in self.added}.union(*map(_paths, self.blocks))
+        return frozenset(
+            added.intersection({file.path for file in self.removed}.union(*map(_paths, self.removed_blocks)))
+        )
+
+    @cached_property
     def files_added(self) -> int:
         """How many files it added."""
-        return len(self.added) + sum(block.row_count for block in self.blocks)
+        return len(self.added) + sum(block.row_count for block in self.blocks) - len(self.renewed)
 
     @cached_property
     def files_removed(self) -> int:
         """How many files it removed."""
-        return len(self.removed) + sum(block.row_count for block in self.removed_blocks)
+        return len(self.removed) + sum(block.row_count for block in self.removed_blocks) - len(self.renewed)
 
     @cached_property
     def bytes_added(self) -> int:
         """Bytes of the files that it added."""
-        return sum(file.size_bytes for file in self.added) + sum(_total(block, "size") or 0 for block in self.blocks)
+        size = sum(file.size_bytes for file in self.added if file.path not in self.renewed)
+        for block in self.blocks:
+            sizes = block.columns(("size",))["size"].to_pylist()
+            paths = block.columns(("path",))["path"].to_pylist() if self.renewed else sizes
+            size += sum(each for each, path in zip(sizes, paths, strict=True) if path not in self.renewed)
+        return size
 
     @cached_property
     def totals(self) -> Totals:
@@ -132,11 +147,15 @@ class Step:
         bytes_removed = _sum_known(
             *(file.size_bytes for file in self.removed), *(_total(each, "size") for each in blocks)
         )
-        rows_added = sum(file.row_count for file in self.added) + sum(_total(each, "rows") or 0 for each in self.blocks)
+        rows_added = sum(file.live_row_count for file in self.added)
+        rows_added += sum((_total(each, "rows") or 0) - deleted_rows(each) for each in self.blocks)
+        bytes_added = sum(file.size_bytes for file in self.added) + sum(
+            _total(each, "size") or 0 for each in self.blocks
+        )
         return Totals(
             self.files_added - self.files_removed,
             None if rows_removed is None else rows_added - rows_removed,
-            None if bytes_removed is None else self.bytes_added - bytes_removed,
+            None if bytes_removed is None else bytes_added - bytes_removed,
         )
 
     def totals_at(self, version: int) -> Totals:  # noqa: ARG002 - it is one version
@@ -157,6 +176,10 @@ class Step:
     def facts(self, names: tuple[str, ...]) -> pa.Table:
         """See `Segment.facts`."""
         return facts_table([self]).select(list(names))
+
+    def numbers(self) -> pa.Table:
+        """Which numbers writers gave to its commits: `added`, `application`, `number`; null where they gave none."""
+        return facts_table([self]).select(NUMBERS_SCHEMA.names) if self.application else NUMBERS_SCHEMA.empty_table()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,8 +248,24 @@ class Segment:
         """Facts about its commits, oldest first; see `log.facts`."""
         return pa.concat_tables(pa.table(block.columns(names)) for block in self.facts_blocks)
 
+    def numbers(self) -> pa.Table:
+        """See `Step.numbers`."""
+        tables = [block.table(NUMBERS_SCHEMA.names) for block in self.facts_blocks if "number" in block.column_names]
+        return pa.concat_tables(tables or [NUMBERS_SCHEMA.empty_table()])
+
 
 Part = Step | Segment
+
+
+def deleted_rows(block: Block) -> int:
+    """Rows of its files that are not in the table any more."""
+    deleted = block.column("deleted")
+    return 0 if deleted is None else int(pc.sum(deleted).as_py() or 0)
+
+
+def _paths(block: Block) -> list[str]:
+    paths: list[str] = block.columns(("path",))["path"].to_pylist()
+    return paths
 
 
 def _total(block: Block, column: str) -> int | None:

@@ -20,9 +20,9 @@ from tablelog.format.hint import Extent
 from tablelog.format.values import count, member
 from tablelog.log.blocks import GroupBlock
 from tablelog.log.commits import Head
-from tablelog.log.facts import FACTS_SCHEMA, Totals
-from tablelog.log.file_rows import FILE_SCHEMA, column_type
-from tablelog.log.merging import action_text, change_lasts, file_rows, setting_of
+from tablelog.log.facts import FACTS_SCHEMA, OPTIONAL_FACTS, Totals
+from tablelog.log.file_rows import FILE_SCHEMA, column_type, is_optional
+from tablelog.log.merging import action_text, change_lasts, facts_rows, file_rows, setting_of
 from tablelog.log.parts import REMOVE_SCHEMA, Change, Segment
 from tablelog.parquet.sealed import Sealed, Stated, encode_sealed, open_sealed
 
@@ -52,7 +52,7 @@ _KINDS: Final = {_LIVE: "file", _DEAD: "file", _REMOVE: "remove", _COMMIT: "comm
 def encode_segment(segment: Segment) -> tuple[bytes, str]:
     """A segment's bytes, and their digest."""
     runs = list(_runs(segment))
-    columns = statistics_fields([table for _, table in runs])
+    columns = optional_fields([table for _, table in runs])
     schema = _in_order([*_ALWAYS, *columns])
     together = sum(table.num_rows for _, table in runs) <= _TOGETHER_ROWS
     groups = [runs] if together else [[run] for run in runs]
@@ -71,7 +71,7 @@ def encode_segment(segment: Segment) -> tuple[bytes, str]:
         "groups": [[[kind, table.num_rows] for kind, table in group] for group in groups],
     }
     rows = (pa.concat_tables([padded(table, _KINDS[kind], schema) for kind, table in group]) for group in groups)
-    bounded = () if together else ("schema", *(column.name for column in columns))
+    bounded = () if together else ("schema", *(column.name for column in columns if ":" in column.name))
     properties = {_PROPERTY: json.dumps(summary, separators=(",", ":"))}
     return encode_sealed(rows, schema, properties, bounded, _ASCENDING)
 
@@ -82,11 +82,15 @@ def _in_order(fields: Iterable[pa.Field[Any]]) -> pa.Schema:
     return pa.schema([*(field for name, field in by_name.items() if name not in _LAST), *(by_name[n] for n in _LAST)])
 
 
-def statistics_fields(tables: Sequence[pa.Table]) -> list[pa.Field[Any]]:
-    """Columns of statistics that some table has, those of a field together."""
-    columns = {name: table.column(name).type for table in tables for name in table.column_names if ":" in name}
-    names = sorted(columns, key=lambda name: (int(name.partition(":")[0]), name))
+def optional_fields(tables: Sequence[pa.Table]) -> list[pa.Field[Any]]:
+    """Columns that not every object has and some table has; statistics come last, those of a field together."""
+    columns = {name: table.column(name).type for table in tables for name in table.column_names if _is_optional(name)}
+    names = sorted(columns, key=lambda name: (int(name.partition(":")[0]) if ":" in name else -1, name))
     return [pa.field(name, columns[name]) for name in names]
+
+
+def _is_optional(name: str) -> bool:
+    return is_optional(name) or name in OPTIONAL_FACTS
 
 
 def _runs(segment: Segment) -> Iterator[tuple[str, pa.Table]]:
@@ -115,7 +119,7 @@ def _rows_of(kind: str, block: Block) -> pa.Table:
         case "remove":
             return block.table(REMOVE_SCHEMA.names)
         case "commit":
-            return block.table(FACTS_SCHEMA.names)
+            return facts_rows(block)
         case _:
             return file_rows(block)
 
@@ -254,7 +258,8 @@ def check_columns(sealed: Sealed, always: pa.Schema) -> None:
     schema = sealed.schema
     found = dict(zip(schema.names, schema.types, strict=True))
     expected = {field.name: field.type for field in always}
-    expected |= {name: column_type(name) for name in found if ":" in name}
+    expected |= {name: column_type(name) for name in found if is_optional(name)}
+    expected |= {name: type_ for name, type_ in OPTIONAL_FACTS.items() if name in found}
     for name, type_ in expected.items():
         if found.get(name) != type_:
             raise CorruptionError(f"{sealed.name}: the column {name!r} is {found.get(name)}, not {type_}")

@@ -6,6 +6,7 @@ version, and looks into them when it is asked: nothing is known of files until s
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -13,12 +14,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tablelog.errors import CorruptionError
+from tablelog.format import names
+from tablelog.format.actions import AddFile, RemoveFile
+from tablelog.format.commits import CommitRecord
 from tablelog.log.facts import Totals
 from tablelog.log.files import files_at
+from tablelog.log.metadata import changed
+from tablelog.log.parts import Step
 from tablelog.parquet.plain import scalar
 
 if TYPE_CHECKING:
-    from tablelog.format.actions import ActionReader
+    from collections.abc import Sequence
+
+    from tablelog.format.actions import Action, ActionReader
     from tablelog.format.schema import Schema
     from tablelog.log.files import Files, Narrowing
     from tablelog.log.metadata import Metadata
@@ -86,6 +94,22 @@ class TableState:
         """Bytes of the live files."""
         known = self._totals.size_bytes
         return self.files.size_bytes if known is None else known
+
+    def after(self, actions: Sequence[Action]) -> TableState:
+        """The table as it would be if actions were committed next; what they add can be read like anything else."""
+        version = self.version + 1
+        added = tuple(
+            replace(action, path=names.inlined(version, number)) if not action.path else action
+            for number, action in enumerate(actions)
+            if isinstance(action, AddFile)
+        )
+        head = self._parts[-1].head
+        record = CommitRecord(
+            version=version, id="", parent=head.checksum, timestamp_us=head.timestamp_us, operation="", actions=()
+        )
+        removed = tuple(action for action in actions if isinstance(action, RemoveFile))
+        step = Step(record=record, added=added, removed=removed)
+        return TableState((*self._parts, step), version, changed(self.metadata, actions), self._reader)
 
     @cached_property
     def _totals(self) -> Totals:

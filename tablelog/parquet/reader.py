@@ -1,7 +1,8 @@
 """Parquet files in, Arrow batches of the wanted columns out, whatever names and types the file was written with.
 
 Columns are found by name in the file's own schema of the time (`ColumnSource.physical`), cast to today's type if they
-were widened, and filled with their default if the file is older than the column.
+were widened, and filled with their default if the file is older than the column. Rows inside the log are read in the
+same way, and rows that a deletion vector names are left out.
 """
 
 from __future__ import annotations
@@ -11,16 +12,19 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tablelog.errors import CorruptionError, InvalidError, NotFoundError
 from tablelog.format.layout import column_sources
 from tablelog.format.types import Field, Timestamp, children, with_children
-from tablelog.parquet.arrow import arrow_type, default_scalar, type_from_arrow
+from tablelog.parquet.arrow import arrow_schema, arrow_type, default_scalar, type_from_arrow
+from tablelog.parquet.contents import read_inlined, read_vectors
+from tablelog.parquet.vectors import deleted_mask
 from tablelog.store.base import ByteRange, local_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from tablelog.format.actions import AddFile
     from tablelog.format.layout import ColumnSource
@@ -33,14 +37,36 @@ _READ_AHEAD_BYTES: Final = 1 << 20
 
 
 def read_batches(
-    store: ObjectStore, file: AddFile, columns: tuple[ColumnSource, ...], schema: pa.Schema
+    store: ObjectStore, file: AddFile, written: Schema, fields: Sequence[Field], schema: pa.Schema | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """Rows of one file in order, in batches of at most 131,072 under `schema`, which has those columns.
+    """Rows of one file that are in the table, in order, in batches of at most 131,072.
+
+    `written` is the schema that the file was written under, `schema` one of Arrow's for `fields`, by default theirs.
 
     Raises:
         CorruptionError: the file is missing, is not Parquet, or does not hold what the log says.
 
     """
+    start = 0
+    deleted = None if file.deleted is None else read_vectors(store, [file])[file.path]
+    for batch in read_every_row(store, file, written, fields, schema):
+        live = batch if deleted is None else batch.filter(pc.invert(deleted_mask(deleted, start, batch.num_rows)))
+        start += batch.num_rows
+        if live.num_rows:
+            yield live
+
+
+def read_every_row(
+    store: ObjectStore, file: AddFile, written: Schema, fields: Sequence[Field], schema: pa.Schema | None = None
+) -> Iterator[pa.RecordBatch]:
+    """The same with rows that are deleted, so that rows can be counted."""
+    columns, schema = column_sources(fields, written), schema or arrow_schema(fields)
+    if file.is_inlined:
+        (rows,) = read_inlined(store, [file], {file.schema_id: written})
+        for start in range(0, rows.num_rows, BATCH_ROWS):
+            batch = rows.slice(start, BATCH_ROWS)
+            yield pa.RecordBatch.from_arrays([_column(batch, column) for column in columns], schema=schema)
+        return
     physical = [column.physical.name for column in columns if column.physical is not None]
     with _opened(store, file, columns) as parquet:
         # A file without any wanted column still says how many rows of defaults there are.
@@ -52,10 +78,16 @@ def read_batches(
 def check_file(store: ObjectStore, file: AddFile, written: Schema) -> None:
     """Make sure that the file's footer says what the log says: so many rows, and the columns of the schema `written`.
 
+    Rows inside the log are decoded, and the deletion vector is read.
+
     Raises:
         CorruptionError: it does not.
 
     """
+    read_vectors(store, [file])
+    if file.is_inlined:
+        read_inlined(store, [file], {file.schema_id: written})
+        return
     with _opened(store, file, column_sources(written.fields, written)):
         pass
 

@@ -143,7 +143,7 @@ class _Writer:
         self.strands = Strands(self._begin, self._finish_file, on_progress)
         self._schema = schema
         self._partitioning = partitioning
-        self._sort_keys = _sort_keys(sort_order, schema)
+        self._sort_keys = sort_keys(sort_order, schema)
         self._target_bytes = target_size_bytes
         self._store = store
         self._disk_places = threading.Semaphore(DISK_FILES_MAX)
@@ -287,6 +287,7 @@ class _Writer:
         return action
 
 
-def _sort_keys(sort_order: tuple[SortField, ...], schema: Schema) -> list[SortKey]:
+def sort_keys(sort_order: tuple[SortField, ...], schema: Schema) -> list[SortKey]:
+    """A sort order in terms of Arrow: names of columns and directions."""
     fields = {field.id: field.name for field in schema.fields}
     return [(fields[each.field_id], "descending" if each.descending else "ascending") for each in sort_order]
