@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from tablelog.format.layout import column_sources
 from tablelog.format.types import Map, children, with_children
 from tablelog.parquet.arrow import arrow_schema
-from tablelog.parquet.reader import read_batches
+from tablelog.parquet.contents import read_inlined, read_vectors
+from tablelog.parquet.plain import ints
+from tablelog.parquet.reader import read_batches, read_every_row
+from tablelog.parquet.vectors import deleted_mask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from tablelog.format.actions import AddFile
+    from tablelog.format.schema import Schema
     from tablelog.format.types import DataType, Field
     from tablelog.ops.scan import ScanPlan
     from tablelog.store.base import ObjectStore
@@ -42,13 +47,47 @@ def _loose(type_: DataType) -> DataType:
     )
 
 
+FILE_NUMBER: Final = "#file"
+ROW_NUMBER: Final = "#row"
+
+
+def inlined_rows(
+    files: Sequence[AddFile], fields: tuple[Field, ...], store: ObjectStore, schemas: Mapping[int, Schema]
+) -> pa.Table:
+    """Rows of files inside the log that are in the table, as these fields. At most one get a file, side by side."""
+    read_inlined(store, files, schemas)  # all at once; what follows finds them in memory
+    schema = plain_schema(fields)
+    batches = (batch for file in files for batch in read_batches(store, file, schemas[file.schema_id], fields, schema))
+    return pa.Table.from_batches(batches, schema)
+
+
+def numbered_rows(
+    files: Sequence[tuple[int, AddFile]], fields: tuple[Field, ...], store: ObjectStore, schemas: Mapping[int, Schema]
+) -> pa.Table:
+    """The same with the number of the file, which is given, and that of the row inside it as two more columns."""
+    read_inlined(store, [file for _, file in files], schemas)
+    schema = plain_schema(fields)
+    numbered = schema.append(pa.field(FILE_NUMBER, pa.int64())).append(pa.field(ROW_NUMBER, pa.int64()))
+    vectors = read_vectors(store, [file for _, file in files])
+    tables: list[pa.Table] = []
+    for number, file in files:
+        start = 0
+        for batch in read_every_row(store, file, schemas[file.schema_id], fields, schema):
+            count = batch.num_rows
+            rows = ints(range(start, start + count))
+            table = pa.Table.from_arrays([*batch.columns, ints([number] * count), rows], schema=numbered)
+            deleted = vectors.get(file.path)
+            tables.append(table if deleted is None else table.filter(pc.invert(deleted_mask(deleted, start, count))))
+            start += count
+    return pa.concat_tables(tables or [numbered.empty_table()])
+
+
 def read_plan(plan: ScanPlan, store: ObjectStore) -> pa.RecordBatchReader:
     """All rows of the files of a plan, in batches of at most 131,072. The predicate only chose the files."""
 
     def batches() -> Iterator[pa.RecordBatch]:
         for file in plan.files:
-            sources = column_sources(plan.fields, plan.state.metadata.schemas[file.schema_id])
-            yield from read_batches(store, file, sources, schema)
+            yield from read_batches(store, file, plan.state.metadata.schemas[file.schema_id], plan.fields, schema)
 
     schema = plain_schema(plan.fields)
     return pa.RecordBatchReader.from_batches(schema, batches())

@@ -17,24 +17,30 @@ from typing import TYPE_CHECKING, Any, Final
 import duckdb
 import pyarrow as pa
 
+from tablelog.engines.arrow import inlined_rows, numbered_rows
 from tablelog.engines.duckdb_clock import define_clock, set_clock
 from tablelog.engines.duckdb_files import StoreFileSystem
 from tablelog.engines.duckdb_plan import Planner
 from tablelog.engines.duckdb_text import (
+    can_be_scanned,
     first_line,
     quote,
     quote_text,
     select_count,
     select_layout,
     select_nothing,
+    select_rows,
     sql_type,
 )
 from tablelog.errors import CorruptionError, InvalidError, StoreError
 from tablelog.parquet.arrow import type_from_arrow
+from tablelog.parquet.contents import read_vectors
+from tablelog.parquet.vectors import bits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tablelog.format.layout import Layout
     from tablelog.format.predicate import Predicate
     from tablelog.format.schema import Schema
     from tablelog.ops.scan import ScanPlan
@@ -131,8 +137,10 @@ class Cursor:
         """What `now()` and its relatives give from here on."""
         set_clock(self.connection, now_us)
 
-    def present(self, name: str, plan: ScanPlan, store: ObjectStore) -> None:
+    def present(self, name: str, plan: ScanPlan, store: ObjectStore, *, numbered: bool = False) -> None:
         """Make a plan's rows visible under a name, to this cursor alone.
+
+        `numbered` adds the columns `#file`, a place in `plan.numbered_files`, and `#row`, a row's number in its file.
 
         Raises:
             CorruptionError: a file is missing, or is no Parquet file.
@@ -140,28 +148,55 @@ class Cursor:
 
         """
         parts: list[str] = []
+        first = 0
         for number, layout in enumerate(plan.layouts):
-            variable = f"{name}:{number}"  # a list in the text of the view would cost more than the query
+            own = f"{name}:{number}"
+            start = first if numbered else None
+            first += len(layout.files)
+            if not can_be_scanned(layout, numbered=numbered):
+                self.connection.register(own, _rows(layout, plan, store, start))
+                parts.append(select_rows(plan.fields, quote(own), numbered=numbered))
+                continue
             paths = self._files.paths(store, layout.files, self.connection)
-            self.connection.execute(f"SET VARIABLE {quote(variable)} = $1", [paths])
-            parts.append(select_layout(layout, f"getvariable({quote_text(variable)})"))
-        self._show(f"TEMP VIEW {quote(name)}", parts, plan, store)
+            # A list in the text of the view would cost more than the query.
+            self.connection.execute(f"SET VARIABLE {quote(own)} = $1", [paths])
+            bits = None
+            if layout.is_dirty:
+                bits = quote(f"{own}:deleted")
+                self.connection.register(f"{own}:deleted", _bits(layout, store))
+            parts.append(select_layout(layout, f"getvariable({quote_text(own)})", bits, start))
+        self._show(f"TEMP VIEW {quote(name)}", parts, plan, store, numbered=numbered)
 
     def present_to_all(self, schema: str, name: str, plan: ScanPlan, store: ObjectStore) -> None:
-        """The same in a schema of the database, where every cursor of it sees them."""
+        """The same in a schema of the database, where every cursor of it sees them; what is no file is copied there."""
         parts: list[str] = []
-        for layout in plan.layouts:
+        for number, layout in enumerate(plan.layouts):
+            own = f"{quote(schema)}.{quote(f'{name}:{number}')}"
+            if not can_be_scanned(layout):
+                self._copy(own, _rows(layout, plan, store, None))
+                parts.append(select_rows(plan.fields, own))
+                continue
+            if layout.is_dirty:
+                self._copy(own, _bits(layout, store))
             paths = self._files.paths(store, layout.files, self.connection)
-            parts.append(select_layout(layout, f"[{', '.join(map(quote_text, paths))}]"))
+            listed = f"[{', '.join(map(quote_text, paths))}]"
+            parts.append(select_layout(layout, listed, own if layout.is_dirty else None))
         self._show(f"VIEW {quote(schema)}.{quote(name)}", parts, plan, store)
+
+    def _copy(self, target: str, rows: pa.Table) -> None:
+        self.connection.register("copied", rows)
+        self.connection.execute(f"CREATE TABLE {target} AS FROM copied")
+        self.connection.unregister("copied")
 
     def present_count(self, name: str, plan: ScanPlan) -> None:
         """Make as many rows visible as the table has, of which no column can be read."""
         select = select_count(plan.fields, plan.state.row_count)
         self.connection.execute(f"CREATE OR REPLACE TEMP VIEW {quote(name)} AS {select}")
 
-    def _show(self, target: str, parts: list[str], plan: ScanPlan, store: ObjectStore) -> None:
-        select = " UNION ALL ".join(parts) or select_nothing(plan.fields)
+    def _show(
+        self, target: str, parts: list[str], plan: ScanPlan, store: ObjectStore, *, numbered: bool = False
+    ) -> None:
+        select = " UNION ALL ".join(parts) or select_nothing(plan.fields, numbered=numbered)
         try:
             self.connection.execute(f"CREATE OR REPLACE {target} AS {select}")
         except duckdb.Error as error:
@@ -170,6 +205,22 @@ class Cursor:
     def relation(self, text: str, parameters: Any = None) -> duckdb.DuckDBPyRelation:
         """The query as a relation, which keeps this cursor alive."""
         return self.connection.sql(text) if parameters is None else self.connection.sql(text, params=parameters)
+
+
+def _rows(layout: Layout, plan: ScanPlan, store: ObjectStore, first: int | None) -> pa.Table:
+    """Live rows of files that DuckDB cannot open, or not as it has to; numbered from file `first` on if that is given."""
+    schemas = plan.state.metadata.schemas
+    if first is None:
+        return inlined_rows(layout.files, plan.fields, store, schemas)
+    return numbered_rows(list(enumerate(layout.files, first)), plan.fields, store, schemas)
+
+
+def _bits(layout: Layout, store: ObjectStore) -> pa.Table:
+    """Deleted rows of a layout's files: the number of each file in it, and a bit for each row."""
+    vectors = read_vectors(store, layout.files)
+    blobs = [bits(vectors[file.path], file.row_count) for file in layout.files]
+    numbers = pa.array(range(len(blobs)), pa.uint64())
+    return pa.table({"file": numbers, "bits": pa.array(blobs, pa.large_binary())})
 
 
 def _unreadable(error: duckdb.Error, store: ObjectStore) -> CorruptionError | StoreError:

@@ -6,6 +6,7 @@ import decimal
 import math
 from typing import TYPE_CHECKING, Final, assert_never
 
+from tablelog.engines.arrow import FILE_NUMBER, ROW_NUMBER
 from tablelog.format.types import Decimal, List, Map, Primitive, Struct, Time, Timestamp, TimeUnit
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ _PRIMITIVES: Final = {
 }
 
 _MESSAGE_LINES_MAX: Final = 8
+_VIRTUAL: Final = frozenset(("file_index", "file_row_number"))
+"""Columns of every scan of Parquet files, unless the files have ones of that name."""
 
 
 def quote(name: str) -> str:
@@ -112,18 +115,53 @@ def _integer(value: int, type_: DataType) -> str:
             return f"({value})::{sql_type(type_)}"
 
 
-def select_layout(layout: Layout, paths: str) -> str:
-    """The rows of a layout's files as the wanted columns; `paths` is an expression for the list of them."""
-    columns = ", ".join(_projection(column) for column in layout.columns) or "NULL"
+def can_be_scanned(layout: Layout, *, numbered: bool = False) -> bool:
+    """Whether DuckDB can read a layout's files as they are wanted: not if the names of row numbers are taken."""
+    if layout.is_inlined:
+        return False
+    if not layout.is_dirty and not numbered:
+        return True
+    taken = {column.physical.name.casefold() for column in layout.columns if column.physical is not None}
+    return not taken & _VIRTUAL
+
+
+def select_layout(layout: Layout, paths: str, bits: str | None = None, first: int | None = None) -> str:
+    """The live rows of a layout's files as the wanted columns; `paths` is an expression for the list of them.
+
+    `bits` names a table of deleted rows, a bit for each row, which files that have any need. With `first` rows are
+    numbered: by file, from that number on, and by row.
+    """
+    columns = [_projection(column) for column in layout.columns] or ["NULL"]
+    if first is not None:
+        columns += [
+            f"(file_index + {first})::BIGINT AS {quote(FILE_NUMBER)}",
+            f"file_row_number AS {quote(ROW_NUMBER)}",
+        ]
     # Parquet bounds leave NaN out, but NaN > 5 is true: without the option DuckDB would skip row groups with it.
     nan = ", can_have_nan=true" if layout.may_have_nan else ""
-    return f"SELECT {columns} FROM read_parquet({paths}, hive_partitioning=false, union_by_name=false{nan})"
+    scan = f"read_parquet({paths}, hive_partitioning=false, union_by_name=false{nan})"
+    select = f"SELECT {', '.join(columns)} FROM {scan}"
+    if bits is None:
+        return select
+    # Bits are numbered from the lowest of each byte on, DuckDB counts from the highest.
+    return (
+        f'{select} AS rows JOIN (SELECT file AS "#of", bits::BLOB::BIT AS "#bits" FROM {bits}) AS deleted '
+        f'ON "#of" = file_index WHERE get_bit("#bits", xor(file_row_number, 7)::INTEGER) = 0'
+    )
 
 
-def select_nothing(fields: tuple[Field, ...]) -> str:
+def select_rows(fields: tuple[Field, ...], table: str, *, numbered: bool = False) -> str:
+    """Rows of a table of Arrow as DuckDB would have read them from Parquet."""
+    columns = [f"{quote(field.name)}::{sql_type(field.type)} AS {quote(field.name)}" for field in fields]
+    columns += [quote(FILE_NUMBER), quote(ROW_NUMBER)] if numbered else []
+    return f"SELECT {', '.join(columns)} FROM {table}"
+
+
+def select_nothing(fields: tuple[Field, ...], *, numbered: bool = False) -> str:
     """No rows, in the right columns."""
-    columns = ", ".join(f"{literal(None, field.type)} AS {quote(field.name)}" for field in fields)
-    return f"SELECT {columns} WHERE false"
+    columns = [f"{literal(None, field.type)} AS {quote(field.name)}" for field in fields]
+    columns += [f"NULL::BIGINT AS {quote(name)}" for name in (FILE_NUMBER, ROW_NUMBER)] if numbered else []
+    return f"SELECT {', '.join(columns)} WHERE false"
 
 
 def select_count(fields: tuple[Field, ...], row_count: int) -> str:

@@ -10,32 +10,42 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 from polars.lazyframe.resolver import LazyFrameResolver
 from polars.selectors import by_name
 
-from tablelog.engines.arrow import plain_schema, read_plan
+from tablelog.engines.arrow import ROW_NUMBER, inlined_rows, plain_schema, read_plan
 from tablelog.engines.polars_filters import predicate_of
 from tablelog.format.predicate import ALWAYS, And
 from tablelog.format.types import PER_SECOND, Primitive, Time, Timestamp, TimeUnit, children, with_children
 from tablelog.ops.scan import plan_scan
 from tablelog.parquet.arrow import arrow_schema
+from tablelog.parquet.contents import read_vectors
+from tablelog.parquet.plain import scalar
+from tablelog.parquet.vectors import positions
 from tablelog.store.base import local_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    import pyarrow as pa
     from polars.lazyframe.resolver import FilterExpr
+    from pyroaring import BitMap
 
+    from tablelog.format.actions import AddFile
     from tablelog.format.layout import ColumnSource, Layout
     from tablelog.format.schema import Schema
     from tablelog.format.types import DataType, Field, Scalar
     from tablelog.log.state import TableState
     from tablelog.ops.scan import ScanPlan
     from tablelog.store.base import ObjectStore
+
+
+_ROWS_MAX: Final = (1 << 32) - 1
+"""Rows that Polars can number."""
 
 
 def polars_schema(fields: tuple[Field, ...]) -> pl.Schema:
@@ -121,7 +131,7 @@ def scan_files(plan: ScanPlan, store: ObjectStore) -> pl.LazyFrame:
         return pl.DataFrame(schema=target).lazy()
     if local_path(store, plan.files[0].path) is None:
         return query_lazily(plan.fields, _arrow_reader(plan, store))
-    frames = [_scan_layout(layout, store, target, plan.state.metadata.schemas) for layout in plan.layouts]
+    frames = [_scan_layout(layout, store, plan, target) for layout in plan.layouts]
     return frames[0] if len(frames) == 1 else pl.concat(frames, how="vertical")
 
 
@@ -134,8 +144,59 @@ def _arrow_reader(plan: ScanPlan, store: ObjectStore) -> Callable[[list[str]], p
     return run
 
 
-def _scan_layout(layout: Layout, store: ObjectStore, target: pl.Schema, schemas: Mapping[int, Schema]) -> pl.LazyFrame:
-    paths = [local_path(store, file.path) for file in layout.files]
+def _scan_layout(layout: Layout, store: ObjectStore, plan: ScanPlan, target: pl.Schema) -> pl.LazyFrame:
+    schemas = plan.state.metadata.schemas
+    if layout.is_inlined:
+        return to_frame(inlined_rows(layout.files, plan.fields, store, schemas), plan.fields).lazy()
+    if not layout.is_dirty:
+        return _scan_parquet(layout, layout.files, store, target, schemas)
+    vectors = read_vectors(store, layout.files)
+    frames: list[pl.LazyFrame] = []
+    for files in _countable(layout.files):
+        taken = {source.physical.name for source in layout.columns if source.physical is not None}
+        row = _unlike(ROW_NUMBER, taken | set(target))
+        gone = _positions(files, vectors)
+        frames.append(_scan_parquet(layout, files, store, target, schemas, row=row, gone=gone))
+    return frames[0] if len(frames) == 1 else pl.concat(frames, how="vertical")
+
+
+def _countable(files: Sequence[AddFile]) -> Iterator[list[AddFile]]:
+    """The files in stretches whose rows Polars can number."""
+    stretch: list[AddFile] = []
+    row_count = 0
+    for file in files:
+        if stretch and row_count + file.row_count > _ROWS_MAX:
+            yield stretch
+            stretch, row_count = [], 0
+        stretch.append(file)
+        row_count += file.row_count
+    yield stretch
+
+
+def _positions(files: Iterable[AddFile], vectors: Mapping[str, BitMap]) -> pl.Series:
+    """Deleted rows of files, numbered over all of them as if they were one."""
+    start, parts = 0, []
+    for file in files:
+        parts.append(pc.add(positions(vectors[file.path]).cast(pa.int64()), scalar(start, pa.int64())))
+        start += file.row_count
+    return pl.Series(pa.concat_arrays(parts)).cast(pl.get_index_type())
+
+
+def _unlike(name: str, taken: set[str]) -> str:
+    return name if name not in taken else _unlike(f"{name}#", taken)
+
+
+def _scan_parquet(
+    layout: Layout,
+    files: Iterable[AddFile],
+    store: ObjectStore,
+    target: pl.Schema,
+    schemas: Mapping[int, Schema],
+    *,
+    row: str | None = None,
+    gone: pl.Series | None = None,
+) -> pl.LazyFrame:
+    paths = [local_path(store, file.path) for file in files]
     physical = [source.physical for source in layout.columns if source.physical is not None]
     as_written = _schema(tuple(_with_zones(field, _utc) for field in physical))
     written = {schemas[file.schema_id].id for file in layout.files}
@@ -146,7 +207,10 @@ def _scan_layout(layout: Layout, store: ObjectStore, target: pl.Schema, schemas:
         # Files of one layout agree on the wanted columns but may differ in others.
         extra_columns="ignore" if len(written) > 1 else "raise",
         schema=as_written if len(written) > 1 else None,
+        row_index_name=row,
     )
+    if row is not None:
+        frame = frame.filter(~by_name(row).as_expr().is_in(gone))
     # A select of nothing but defaults would have one row; with_columns has as many as the files.
     columns = frame.with_columns(_projection(source, as_written, target) for source in layout.columns)
     return columns.select(by_name(source.field.name) for source in layout.columns)

@@ -1,0 +1,207 @@
+"""MERGE as three queries over the rows of a table and of a source: what is updated, what goes, what is new.
+
+    FROM t JOIN s ON …                      rows that match          WHEN MATCHED
+    FROM s, less those that match           rows of the source       WHEN NOT MATCHED
+    FROM t ANTI JOIN s ON …                 rows of the table        WHEN NOT MATCHED BY SOURCE
+
+Which clause a row falls under is the first whose condition is true, a CASE in each query. Files whose key ranges do not
+meet the source's are left out where the condition says that columns are equal and no clause asks for all rows.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tablelog.engines.arrow import FILE_NUMBER, ROW_NUMBER
+from tablelog.engines.duckdb import ENGINE
+from tablelog.engines.duckdb_parse import one_expression
+from tablelog.engines.duckdb_plan import ROWS
+from tablelog.engines.duckdb_rows import PLACE, SOURCE, SOURCE_NUMBER, bind, stream
+from tablelog.engines.duckdb_text import literal, quote, sql_type
+from tablelog.errors import InvalidError
+from tablelog.format.predicate import ALWAYS, And
+from tablelog.ops.keys import key_ranges
+from tablelog.ops.merge import Then, When
+from tablelog.parquet.arrow import arrow_type
+from tablelog.parquet.casts import cast_exactly
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from tablelog.format.predicate import Predicate
+    from tablelog.format.schema import Schema
+    from tablelog.format.types import Field
+    from tablelog.ops.merge import Clause
+    from tablelog.ops.scan import ScanPlan
+    from tablelog.store.base import ObjectStore
+
+_SHOWN: Final = 8
+"""Columns of a row in a message."""
+
+
+class DuckDBMerge:
+    """A merge in terms of one schema; see `ops.merge.Merge`."""
+
+    def __init__(
+        self,
+        schema: Schema,
+        source: pa.Table,
+        on: str,
+        clauses: Sequence[tuple[Clause, Mapping[str, str]]],
+        check: Callable[[pa.RecordBatch], None],
+        now_us: int | None,
+    ) -> None:
+        """Merge `source` into tables of a schema; each clause comes with SQL for the columns that it assigns to.
+
+        Raises:
+            InvalidError: a condition or an expression makes no sense.
+
+        """
+        self._schema = schema
+        self._on = on
+        self._clauses = clauses
+        self._now_us = now_us
+        numbers = pa.array(range(source.num_rows), pa.uint32()) if source.num_rows else pa.array([], pa.uint32())
+        columns = ", ".join(map(quote, [*source.column_names, SOURCE_NUMBER]))
+        self._source = source.append_column(SOURCE_NUMBER, numbers), columns
+        self._check = check
+        self.predicate: Predicate = self._ranges(source)
+        self._bind()
+
+    def check(self, batch: pa.RecordBatch) -> None:
+        """See `Merge`."""
+        self._check(batch)
+
+    def updated(self, plan: ScanPlan, store: ObjectStore) -> Iterator[pa.RecordBatch]:
+        """See `Merge`."""
+        for when in (When.MATCHED, When.NOT_MATCHED_BY_SOURCE):
+            if self._has(when, Then.UPDATE):
+                columns = ", ".join(self._column(when, field) for field in self._schema)
+                yield from self._ask(plan, store, self._select(when, Then.UPDATE, f"{_place(when)}, {columns}"))
+
+    def deleted(self, plan: ScanPlan, store: ObjectStore) -> Iterator[pa.RecordBatch]:
+        """See `Merge`."""
+        for when in (When.MATCHED, When.NOT_MATCHED_BY_SOURCE):
+            if self._has(when, Then.DELETE):
+                yield from self._ask(plan, store, self._select(when, Then.DELETE, _place(when)))
+
+    def inserted(self, plan: ScanPlan, store: ObjectStore) -> Iterator[pa.RecordBatch]:
+        """See `Merge`."""
+        if not self._has(When.NOT_MATCHED, Then.INSERT):
+            return
+        number = f"{SOURCE}.{quote(SOURCE_NUMBER)}"
+        # The source is what is held in memory: whichever of its rows match are few, whatever the table has.
+        text = f"SELECT DISTINCT {number} FROM {ROWS} JOIN {SOURCE} ON ({self._on}\n)"
+        batches = list(self._ask(plan, store, text))
+        matched = pa.Table.from_batches(batches).column(0) if batches else pa.chunked_array([], pa.uint32())
+        rows, columns = self._source
+        new = rows.filter(pc.invert(pc.is_in(rows.column(SOURCE_NUMBER), value_set=matched.combine_chunks())))
+        values = ", ".join(self._column(When.NOT_MATCHED, field) for field in self._schema)
+        text = self._select(When.NOT_MATCHED, Then.INSERT, values)
+        nothing = replace(plan, files=())
+        yield from stream(nothing, store, text, source=(new, columns), now_us=self._now_us)
+
+    def shown(self, plan: ScanPlan, store: ObjectStore, file: int, row: int) -> str:
+        """See `Merge`."""
+        names = [f"{ROWS}.{quote(field.name)}" for field in self._schema.fields[:_SHOWN]]
+        where = f"{quote(FILE_NUMBER)} = {file} AND {quote(ROW_NUMBER)} = {row}"
+        (found,) = pa.Table.from_batches(
+            list(self._ask(plan, store, f"SELECT {', '.join(names)} FROM {ROWS} WHERE {where}"))
+        ).to_pylist()
+        return ", ".join(f"{name}={value!r}" for name, value in found.items())
+
+    # ------------------------------------------------------------------ texts
+
+    def _select(self, when: When, then: Then, columns: str) -> str:
+        """Rows of a kind for which the first clause whose condition holds does something."""
+        does = " ".join(
+            f"WHEN {_condition(clause)} THEN {str(clause.then is then).upper()}" for clause, _ in self._about(when)
+        )
+        joined = {
+            When.MATCHED: f"{ROWS} JOIN {SOURCE} ON ({self._on}\n)",
+            When.NOT_MATCHED: SOURCE,
+            When.NOT_MATCHED_BY_SOURCE: f"{ROWS} ANTI JOIN {SOURCE} ON ({self._on}\n)",
+        }[when]
+        return f"SELECT {columns} FROM {joined} WHERE CASE {does} ELSE FALSE END"
+
+    def _column(self, when: When, field: Field) -> str:
+        """What a column becomes, clause by clause."""
+        cases = " ".join(
+            f"WHEN {_condition(clause)} THEN {self._value(clause, values, field)}"
+            for clause, values in self._about(when)
+        )
+        return f"CASE {cases} END AS {quote(field.name)}"
+
+    def _value(self, clause: Clause, values: Mapping[str, str], field: Field) -> str:
+        if clause.then in {Then.DELETE, Then.NOTHING}:
+            return "NULL"
+        if field.name in values:
+            return f"CAST(({values[field.name]}\n) AS {sql_type(field.type)})"
+        if clause.then is Then.UPDATE:
+            return f"{ROWS}.{quote(field.name)}"
+        return literal(field.write_default, field.type)
+
+    def _about(self, when: When) -> list[tuple[Clause, Mapping[str, str]]]:
+        return [(clause, values) for clause, values in self._clauses if clause.when is when]
+
+    def _has(self, when: When, then: Then) -> bool:
+        return any(clause.then is then for clause, _ in self._about(when))
+
+    def _ask(self, plan: ScanPlan, store: ObjectStore, text: str) -> Iterator[pa.RecordBatch]:
+        return stream(plan, store, text, source=self._source, now_us=self._now_us)
+
+    def _bind(self) -> None:
+        bind(self._schema.fields, f"SELECT 1 FROM {ROWS} JOIN {SOURCE} ON ({self._on}\n)", self._on, self._source)
+        for clause, values in self._clauses:
+            for name, text in (("condition", clause.condition), *values.items()):
+                if text is not None:
+                    table = {When.MATCHED: f"{ROWS}, {SOURCE}", When.NOT_MATCHED: SOURCE}.get(clause.when, ROWS)
+                    told = f"when {clause.when} then {clause.then}: {name} {text!r}"
+                    bind(self._schema.fields, f"SELECT ({text}\n) FROM {table}", told, self._source)
+
+    # ------------------------------------------------------------------ which files may matter
+
+    def _ranges(self, source: pa.Table) -> Predicate:
+        """Where the keys of the source lie, as far as the condition says that columns of both sides are equal."""
+        if any(clause.when is When.NOT_MATCHED_BY_SOURCE for clause, _ in self._clauses):
+            return ALWAYS
+        parts: list[Predicate] = []
+        for field, name in self._equal_columns(source):
+            target = arrow_type(field.type)
+            try:
+                chunks = [cast_exactly(chunk, target, name) for chunk in source.column(name).chunks]
+            except InvalidError:  # the engine compares them by rules of its own
+                continue
+            parts.append(key_ranges((field,), pa.table({field.name: pa.chunked_array(chunks, target)})))
+        return And(tuple(parts))
+
+    def _equal_columns(self, source: pa.Table) -> Iterator[tuple[Field, str]]:
+        """Pairs of columns, of the table and of the source, that the condition says are equal."""
+        with closing(ENGINE.planner.cursor()) as cursor:
+            tree = one_expression(cursor, self._on)
+        for part in tree["children"] if tree.get("type") == "CONJUNCTION_AND" else [tree]:
+            if part.get("type") != "COMPARE_EQUAL":
+                continue
+            sides = {}
+            for side in (part["left"], part["right"]):
+                path = side.get("column_names", [])
+                if len(path) == len((ROWS, "column")):
+                    sides[path[0].casefold()] = path[1].casefold()
+            ours = [field for field in self._schema if field.name.casefold() == sides.get(ROWS)]
+            theirs = [name for name in source.column_names if name.casefold() == sides.get(SOURCE)]
+            if len(ours) == len(theirs) == 1:
+                yield ours[0], theirs[0]
+
+
+def _place(when: When) -> str:
+    number = f"{SOURCE}.{quote(SOURCE_NUMBER)}" if when is When.MATCHED else "NULL::UINTEGER"
+    return f"{PLACE}, {number}"
+
+
+def _condition(clause: Clause) -> str:
+    return "TRUE" if clause.condition is None else f"({clause.condition}\n)"
