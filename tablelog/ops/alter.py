@@ -15,7 +15,7 @@ from tablelog.format.actions import SetCheck, SetPartitioning, SetProperty, SetS
 from tablelog.format.partitioning import parse_partitioning
 from tablelog.format.types import children
 from tablelog.log.history import fan_out_of
-from tablelog.ops.write import target_file_size_bytes
+from tablelog.ops.write import inline_max_bytes, target_file_size_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -109,6 +109,7 @@ def check_settings(properties: Mapping[str, str]) -> None:
 
     """
     target_file_size_bytes(properties)
+    inline_max_bytes(properties)
     fan_out_of(properties)
 
 

@@ -9,7 +9,9 @@ asleep would win an old version again. Whoever dies on the way has lost nothing:
 speaks of, after 2 some commits are still there, which the next `expire` or `repair` empties. Data files are not
 touched, nor are segments and older bases: they are what `vacuum` removes.
 
-The base ends with a whole range of the log's fan-out, so up to that many commits before the horizon stay as they are.
+The base ends with a whole range of the log's fan-out, so up to that many commits before the horizon stay as they are. It
+also ends before the first commit that holds rows which somebody may still read: `compact` moves them to files, and an
+expiry after that goes on. Versions with a tag do not expire, nor do those after them.
 """
 
 from __future__ import annotations
@@ -107,17 +109,23 @@ class Expiry:
         """The new horizon and base; None if nothing is older than the horizon there is."""
         before = state.metadata.horizon
         horizon = self._keep.horizon(self._history, state.version, self._now_us)
+        horizon = min(horizon, *state.metadata.tags.values(), horizon)  # what has a name does not expire
         if horizon <= before.version:
             return None
         base_last, digest = before.base_last, before.base_digest
         fan_out = self._history.merging(state.version).fan_out
-        last = horizon // fan_out * fan_out - 1
+        last = min(horizon, self._first_with_rows(horizon)) // fan_out * fan_out - 1
         if last > (-1 if base_last is None else base_last):
             base_last, digest = last, self._put_base(last)
         action = SetHorizon(version=horizon, base_last=base_last, base_digest=digest)
         return Planned(
             operation="expire", actions=(action,), info={**info, "change": f"keep from version {horizon} on"}
         )
+
+    def _first_with_rows(self, horizon: int) -> int:
+        """The first commit whose rows inside it are still in the table at the horizon: it cannot be emptied."""
+        parsed = (names.parse_inlined(path) for path in self._history.state_at(horizon).files.paths)
+        return min((place[0] for place in parsed if place is not None), default=horizon)
 
     def _put_base(self, last: int) -> str:
         """Write the base of the commits up to a version, or find it, and read it back; its digest. A put and a get."""

@@ -9,26 +9,31 @@ Memory grows with the keys of the new rows, about as large as those columns are 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tablelog.errors import ConflictError, InvalidError
-from tablelog.format.layout import column_sources
-from tablelog.format.predicate import And, Comparison, Operator
+from tablelog.format.predicate import And, Comparison, Operator, is_in
 from tablelog.ops.scan import plan_scan
 from tablelog.parquet.arrow import arrow_schema, stored_value
 from tablelog.parquet.reader import read_batches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from tablelog.format.actions import AddFile
     from tablelog.format.predicate import Predicate
+    from tablelog.format.types import Field
+    from tablelog.format.vector import DeletionVector
     from tablelog.log.metadata import Metadata
     from tablelog.log.state import TableState
     from tablelog.store.base import ObjectStore
+
+
+_FEW: Final = 256
+"""So many keys are looked for one by one in what the log knows."""
 
 
 class KeyCheck:
@@ -42,17 +47,15 @@ class KeyCheck:
         self._names = [field.name for field in self._fields]
         self._batches: list[pa.RecordBatch] = []
         self._keys: pa.Table | None = None
-        self._looked_into: set[str] = set()
+        self._looked_into: set[tuple[str, DeletionVector | None]] = set()
         self._planned = False
 
     def observe(self, batch: pa.RecordBatch) -> None:
         """Remember the keys of a batch that is being written."""
         self._batches.append(batch.select(self._names))
 
-    def require_unique(
-        self, state: TableState, removed: frozenset[str] = frozenset(), added: Iterable[AddFile] = ()
-    ) -> None:
-        """Make sure that the new rows leave one row per key, if files `removed` go and other files `added` come too.
+    def require_unique(self, state: TableState) -> None:
+        """Make sure that the new rows leave one row per key in a state that does not have them yet.
 
         Raises:
             InvalidError: a key is there twice.
@@ -62,11 +65,10 @@ class KeyCheck:
         keys = self.unique_keys()
         if not keys.num_rows:
             return
-        live = (file for file in plan_scan(state, None, self._ranges(keys)).files if file.path not in removed)
-        for file in (*live, *added):
-            if file.path not in self._looked_into:
+        for file in plan_scan(state, None, key_ranges(self._fields, keys)).files:
+            if (file.path, file.deleted) not in self._looked_into:
                 self._refuse_common(state, file, keys)
-                self._looked_into.add(file.path)
+                self._looked_into.add((file.path, file.deleted))
         self._planned = True
 
     def unique_keys(self) -> pa.Table:
@@ -78,33 +80,12 @@ class KeyCheck:
         """
         if self._keys is None:
             keys = pa.Table.from_batches(self._batches, schema=arrow_schema(self._fields))
-            numbered = [str(place) for place in range(len(self._names))]  # a key may be called count_all itself
-            counted = keys.rename_columns(numbered).group_by(numbered).aggregate([([], "count_all")])
-            twice = counted.filter(pc.field("count_all") > 1).select(numbered).rename_columns(self._names)
-            if twice.num_rows:
-                raise InvalidError(
-                    f"{twice.num_rows:,} keys are there more than once among the new rows, for example "
-                    f"{_shown(twice)}; "
-                    f"a table with a key holds one row for each"
-                )
+            refuse_twice(keys)
             self._keys, self._batches = keys, []
         return self._keys
 
-    def _ranges(self, keys: pa.Table) -> Predicate:
-        """The key lies between the smallest and the largest new one, column by column."""
-        parts: list[Predicate] = []
-        for field in self._fields:
-            bounds = pc.min_max(keys.column(field.name))
-            for side, operator in (("min", Operator.GREATER_OR_EQUAL), ("max", Operator.LESS_OR_EQUAL)):
-                value = stored_value(bounds[side])
-                if value is not None:
-                    parts.append(Comparison(field.id, operator, value))
-        return And(tuple(parts))
-
     def _refuse_common(self, state: TableState, file: AddFile, keys: pa.Table) -> None:
-        schema = arrow_schema(self._fields)
-        sources = column_sources(self._fields, state.metadata.schemas[file.schema_id])
-        for batch in read_batches(self._store, file, sources, schema):
+        for batch in read_batches(self._store, file, state.metadata.schemas[file.schema_id], self._fields):
             common = pa.Table.from_batches([batch]).join(keys, self._names, join_type="left semi")
             if common.num_rows:
                 example = _shown(common)
@@ -119,6 +100,42 @@ class KeyCheck:
 def key_check(store: ObjectStore, metadata: Metadata) -> KeyCheck | None:
     """What watches over the keys of rows to be written; None for a table without a key."""
     return KeyCheck(store, metadata) if metadata.key else None
+
+
+def refuse_twice(keys: pa.Table) -> None:
+    """Make sure that no key comes twice; one with a null is like no other.
+
+    Raises:
+        InvalidError: one does; it is shown.
+
+    """
+    names = keys.column_names
+    numbered = [str(place) for place in range(len(names))]  # a key may be called count_all itself
+    table = keys.rename_columns(numbered).drop_null()
+    counted = table.group_by(numbered).aggregate([([], "count_all")])
+    twice = counted.filter(pc.field("count_all") > 1).select(numbered).rename_columns(names)
+    if twice.num_rows:
+        raise InvalidError(
+            f"{twice.num_rows:,} keys are there more than once among the new rows, for example {_shown(twice)}; "
+            f"give one row for each"
+        )
+
+
+def key_ranges(fields: Sequence[Field], keys: pa.Table) -> Predicate:
+    """What statistics can tell of keys: the few that there are, or from where to where they go, column by column."""
+    parts: list[Predicate] = []
+    for field in fields:
+        column = keys.column(field.name)
+        if keys.num_rows <= _FEW:
+            members = (stored_value(value) for value in column.unique())
+            parts.append(is_in(field.id, [value for value in members if value is not None]))
+            continue
+        bounds = pc.min_max(column)
+        for side, operator in (("min", Operator.GREATER_OR_EQUAL), ("max", Operator.LESS_OR_EQUAL)):
+            value = stored_value(bounds[side])
+            if value is not None:
+                parts.append(Comparison(field.id, operator, value))
+    return And(tuple(parts))
 
 
 def _shown(keys: pa.Table) -> str:

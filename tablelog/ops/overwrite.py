@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tablelog.format.actions import AddFile, RemoveFile, removal
+from tablelog.format.actions import removal
 from tablelog.ops.planned import Planned
 from tablelog.ops.write import refuse_new_rules
 
@@ -28,9 +28,7 @@ def draft_overwrite(
     else:
         actions, rows_deleted = deletion.plan(state)
     if written.keys is not None:
-        removed = frozenset(action.path for action in actions if isinstance(action, RemoveFile))
-        survivors = [action for action in actions if isinstance(action, AddFile)]
-        written.keys.require_unique(state, removed, survivors)
+        written.keys.require_unique(state.after(actions))
     actions.extend(written.files)
     return Planned(
         operation="overwrite",

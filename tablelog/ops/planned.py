@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from tablelog.format.actions import AddFile, RemoveFile, encode_action
+from tablelog.format.actions import AddFile, RemoveFile, RequireFeature, encode_action, features_of
 from tablelog.log.actions_object import outsourced
 from tablelog.log.commits import Draft
 from tablelog.log.facts import commit_of
@@ -14,7 +14,7 @@ from tablelog.log.parts import Step
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tablelog.format.actions import Action
+    from tablelog.format.actions import Action, SetApplication
     from tablelog.format.commits import CommitRecord
     from tablelog.log.facts import Commit
     from tablelog.log.history import TableHistory
@@ -28,6 +28,10 @@ class Planned:
     operation: str
     actions: Sequence[Action]
     info: Mapping[str, Any] = field(default_factory=dict)
+
+    def numbered(self, number: SetApplication) -> Planned:
+        """The same under a writer's own number."""
+        return replace(self, actions=[*self.actions, number])
 
 
 class Drafting:
@@ -50,7 +54,9 @@ class Drafting:
         if not self._few or planned.actions != self._wanted:
             self._wanted = planned.actions
             self._few = outsourced(self._store, planned.actions, self._history.reader)
-        actions = tuple(encode_action(action) for action in self._few)
+        known = self._history.features
+        required = [RequireFeature(name=name) for name in sorted(features_of(self._wanted) - known)]
+        actions = tuple(encode_action(action) for action in (*self._few, *required))
         self._history.check(actions)
         return Draft(operation=planned.operation, actions=actions, info=planned.info)
 

@@ -43,10 +43,17 @@ class ScanPlan:
         """The files by where they have the wanted columns."""
         return group_by_layout(self.fields, self.files, self.state.metadata.schemas)
 
+    @cached_property
+    def numbered_files(self) -> tuple[AddFile, ...]:
+        """The files, layout by layout: the order in which engines number them where a row's place is asked for."""
+        return tuple(file for layout in self.layouts for file in layout.files)
+
     @property
     def row_count_max(self) -> int:
         """Rows in the files to read: no scan gives more."""
-        return self.files.row_count if isinstance(self.files, Files) else sum(file.row_count for file in self.files)
+        return (
+            self.files.row_count if isinstance(self.files, Files) else sum(file.live_row_count for file in self.files)
+        )
 
     @property
     def size_bytes(self) -> int:
@@ -83,4 +90,4 @@ def _first_rows(files: Iterable[AddFile], limit: int) -> Iterator[AddFile]:
         if remaining <= 0:
             return
         yield file
-        remaining -= file.row_count
+        remaining -= file.live_row_count

@@ -9,10 +9,13 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from tablelog.errors import TablelogError
 from tablelog.format import names
 from tablelog.log.file_rows import file_actions
 from tablelog.log.merging import merge
 from tablelog.ops.log_check import LogCheck, Problem
+from tablelog.parquet.contents import read_vectors
+from tablelog.parquet.reader import check_file
 from tablelog.store.base import ByteRange, is_far
 from tablelog.store.together import together
 
@@ -73,7 +76,19 @@ def verify_table(check: LogCheck, history: TableHistory, *, read: bool) -> Verif
     sizes = {info.key: info.size_bytes for info in store.list("") if not info.key.startswith(names.LOG)}
     files = list(_retained_files(history))
 
+    schemas = history.schemas if history.lineage.parts else {}
+
     def problem(file: AddFile) -> Problem | None:
+        try:
+            if read or file.is_inlined:
+                read_vectors(store, [file])
+            if file.is_inlined:
+                check_file(store, file, schemas[file.schema_id])
+                return None
+        except TablelogError as error:
+            return Problem(object=file.path, problem=str(error))
+        if file.deleted is not None and file.deleted.path not in {None, *sizes}:
+            return Problem(object=str(file.deleted.path), problem="the log needs it and it is missing")
         if file.path not in sizes:
             return Problem(object=file.path, problem="the log needs it and it is missing")
         if sizes[file.path] != file.size_bytes:

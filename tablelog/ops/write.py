@@ -1,26 +1,32 @@
 """Rows in, files and a draft of a commit out.
 
-The files are written first, once, under the newest known schema; then the commit is tried. A lost race never writes
-them again: they are valid under any later schema, because they say which one they were written under. Only a rule
+The files are written first, once, under the newest known schema; then the commit is tried. Rows that are so few that a
+file of their own would cost more than they do ride inside the commit instead. A lost race never writes them again: they are valid under any later schema, because they say which one they were written under. Only a rule
 that came in meanwhile (a NOT NULL, a CHECK) makes them a conflict, since nobody has checked these rows against it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import zlib
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from tablelog.errors import ConflictError, InvalidError
+from tablelog.format.actions import AddFile, RowChange
 from tablelog.ops.planned import Planned
 from tablelog.parquet.conform import Conformer
-from tablelog.parquet.writer import write_files
+from tablelog.parquet.inlined import encode_rows, statistics_of
+from tablelog.parquet.transform import split_by_partition
+from tablelog.parquet.writer import sort_keys, write_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    import pyarrow as pa
-
-    from tablelog.format.actions import AddFile
+    from tablelog.format.types import Scalar
     from tablelog.log.metadata import Metadata
     from tablelog.log.state import TableState
     from tablelog.ops.keys import KeyCheck
@@ -28,6 +34,13 @@ if TYPE_CHECKING:
 
 TARGET_FILE_SIZE: Final = "target_file_size_bytes"
 TARGET_FILE_SIZE_DEFAULT: Final = 64 * 1024 * 1024
+INLINE_MAX: Final = "inline_max_bytes"
+INLINE_MAX_DEFAULT: Final = 64 * 1024
+_INLINE_MAX_MAX: Final = 1024 * 1024
+_RATIO_MAX: Final = 8
+"""More rows in memory than so many times what may be inlined are not even tried."""
+_PARTS_MAX: Final = 32
+"""Partitions of rows that ride inside one commit."""
 _TARGET_FILE_SIZE_MIN: Final = 64 * 1024
 _TARGET_FILE_SIZE_MAX: Final = 8 * 1024**3
 
@@ -55,14 +68,17 @@ def write_rows(
     check: Callable[[pa.RecordBatch], None],
     *,
     keys: KeyCheck | None = None,
+    inline: bool = True,
+    change: RowChange = RowChange.INSERT,
     on_progress: Callable[[int], None] | None = None,
 ) -> Written:
-    """Store rows as files; `check` sees each batch in the table's shape and raises what it does not allow.
+    """Store rows as files, or keep them for the commit if they are few; `check` sees each batch in the table's shape and raises what it does not allow.
 
     `keys` remembers the rows' keys, for the plan to hold against the table's. `on_progress` is told how many rows are
-    encoded so far.
+    encoded so far. `change` is what the rows are to readers of changes.
 
-    One put per file of about the table's `target_file_size_bytes`. Memory does not grow with the input.
+    No request if the rows take no more than the table's `inline_max_bytes` and may be inlined; else one put per file of
+    about the table's `target_file_size_bytes`. Memory does not grow with the input.
 
     Raises:
         InvalidError: rows that do not fit the table.
@@ -86,19 +102,89 @@ def write_rows(
         if on_progress is not None:
             on_progress(encoded)
 
-    files = write_files(
-        checked(),
-        schema=metadata.schema,
-        partitioning=metadata.partitioning,
-        sort_order=metadata.sort_order,
-        target_size_bytes=target_file_size_bytes(metadata.properties),
-        store=store,
-        on_progress=advance,
-    )
+    rows = checked()
+    few, rest = _few(rows, inline_max_bytes(metadata.properties) if inline else 0)
+    files = _inlined(few, metadata) if rest is None else None
+    if files is None:
+        files = write_files(
+            chain(few, rest or ()),
+            schema=metadata.schema,
+            partitioning=metadata.partitioning,
+            sort_order=metadata.sort_order,
+            target_size_bytes=target_file_size_bytes(metadata.properties),
+            store=store,
+            on_progress=advance,
+        )
+    if change is not RowChange.INSERT:
+        files = tuple(replace(file, change=change) for file in files)
     written = Written(metadata=metadata, files=files, keys=keys)
     if encoded < written.row_count:  # a few rows are encoded on the spot
         advance(written.row_count - encoded)
     return written
+
+
+def _few(
+    rows: Iterator[pa.RecordBatch], inline_max: int
+) -> tuple[list[pa.RecordBatch], Iterator[pa.RecordBatch] | None]:
+    """The first batches, and the rest if all of them may be more than can be inlined."""
+    few: list[pa.RecordBatch] = []
+    size = 0
+    while size <= inline_max * _RATIO_MAX and inline_max:
+        batch = next(rows, None)
+        if batch is None:
+            return few, None
+        few.append(batch)
+        size += batch.nbytes
+    return few, rows
+
+
+def _inlined(batches: list[pa.RecordBatch], metadata: Metadata) -> tuple[AddFile, ...] | None:
+    """The rows as adds that hold them, one per partition; None if they are too many for that."""
+    parts: dict[tuple[Scalar | None, ...], list[pa.RecordBatch]] = {}
+    for batch in batches:
+        if not metadata.partitioning.fields:
+            parts.setdefault((), []).append(batch)
+            continue
+        for values, part in split_by_partition(batch, metadata.partitioning, metadata.schema):
+            parts.setdefault(values, []).append(part)
+    if len(parts) > _PARTS_MAX:
+        return None
+    files = tuple(
+        _inlined_file(pa.Table.from_batches(members), values, metadata)
+        for values, members in parts.items()
+        if any(member.num_rows for member in members)
+    )
+    return files if sum(file.size_bytes for file in files) <= inline_max_bytes(metadata.properties) else None
+
+
+def _inlined_file(rows: pa.Table, values: tuple[Scalar | None, ...], metadata: Metadata) -> AddFile:
+    keys = sort_keys(metadata.sort_order, metadata.schema)
+    if keys and rows.num_rows > 1:
+        rows = rows.take(pc.sort_indices(rows, sort_keys=keys))
+    (batch,) = rows.combine_chunks().to_batches()
+    content = encode_rows(batch)
+    return AddFile(
+        path="",
+        size_bytes=len(content),
+        row_count=batch.num_rows,
+        schema_id=metadata.schema.id,
+        partitioning_id=metadata.partitioning.id,
+        partition_values=values,
+        statistics=statistics_of(batch, metadata.schema),
+        crc32=zlib.crc32(content),
+        content=content,
+    )
+
+
+def inline_max_bytes(properties: Mapping[str, str]) -> int:
+    """Up to which size rows ride inside their commit, from a table's properties.
+
+    Raises:
+        InvalidError: the property is not a whole number of bytes from 0 (never) to 1 MiB.
+
+    """
+    text = properties.get(INLINE_MAX)
+    return INLINE_MAX_DEFAULT if text is None else _bytes(INLINE_MAX, text, 0, _INLINE_MAX_MAX)
 
 
 def target_file_size_bytes(properties: Mapping[str, str]) -> int:
@@ -111,11 +197,13 @@ def target_file_size_bytes(properties: Mapping[str, str]) -> int:
     text = properties.get(TARGET_FILE_SIZE)
     if text is None:
         return TARGET_FILE_SIZE_DEFAULT
-    if not text.isdecimal() or not _TARGET_FILE_SIZE_MIN <= int(text) <= _TARGET_FILE_SIZE_MAX:
-        raise InvalidError(
-            f"property {TARGET_FILE_SIZE} is {text!r}; it must be a number of bytes from {_TARGET_FILE_SIZE_MIN} to "
-            f"{_TARGET_FILE_SIZE_MAX}"
-        )
+    return _bytes(TARGET_FILE_SIZE, text, _TARGET_FILE_SIZE_MIN, _TARGET_FILE_SIZE_MAX)
+
+
+def _bytes(name: str, text: str, least: int, most: int) -> int:
+    is_short = len(text) <= len(str(most))  # Python refuses to read thousands of digits
+    if not is_short or not text.isdecimal() or not least <= int(text) <= most:
+        raise InvalidError(f"property {name} is {text!r}; it must be a number of bytes from {least} to {most}")
     return int(text)
 
 
