@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tablelog.changes import Changes
 from tablelog.display import Explanation
 from tablelog.errors import (
     ConflictError,
@@ -16,14 +17,17 @@ from tablelog.format.schema import Schema
 from tablelog.format.types import Field
 from tablelog.lake import Lake, connect
 from tablelog.log.facts import Commit
+from tablelog.merge import Merge
 from tablelog.ops.log_check import Problem
 from tablelog.ops.verify import Verification
 from tablelog.provenance import VERSION as __version__  # noqa: N811 - the name that Python tools look for
 from tablelog.snapshot import Scan, Snapshot
 from tablelog.store.open import register_store
 from tablelog.table import Table, open_table
+from tablelog.writer import Writer
 
 __all__ = [
+    "Changes",
     "Commit",
     "ConflictError",
     "CorruptionError",
@@ -32,6 +36,7 @@ __all__ = [
     "Field",
     "InvalidError",
     "Lake",
+    "Merge",
     "NotFoundError",
     "Problem",
     "Scan",
@@ -41,6 +46,7 @@ __all__ = [
     "Table",
     "TablelogError",
     "Verification",
+    "Writer",
     "__version__",
     "connect",
     "open_table",

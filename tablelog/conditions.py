@@ -5,6 +5,7 @@ Operations know no engine; here they get theirs. DuckDB decides what a condition
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -12,14 +13,24 @@ import pyarrow.compute as pc
 
 from tablelog.engines.duckdb import ENGINE, evaluate
 from tablelog.engines.duckdb_clock import asked_at_us
+from tablelog.engines.duckdb_merge import DuckDBMerge
+from tablelog.engines.duckdb_plan import ROWS
+from tablelog.engines.duckdb_rows import SOURCE, change, find
+from tablelog.engines.duckdb_rows import bind as bind_text
+from tablelog.engines.duckdb_text import literal, quote
 from tablelog.errors import InvalidError
-from tablelog.ops.delete import Condition
+from tablelog.ops.matching import Condition
+from tablelog.ops.merge import Then
+from tablelog.ops.update import Assignment
+from tablelog.parquet.arrow import physical_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Sequence
 
     from tablelog.format.schema import Schema
     from tablelog.format.types import Field
+    from tablelog.log.metadata import Metadata
+    from tablelog.ops.merge import Clause
 
 
 def condition_on(where: str) -> Callable[[Schema], Condition]:
@@ -30,10 +41,93 @@ def condition_on(where: str) -> Callable[[Schema], Condition]:
         return Condition(
             predicate=ENGINE.parse_condition(where, schema, now_us),
             fields=fields_of(where, schema),
-            evaluate=lambda reader: evaluate(ENGINE, where, reader, now_us),
+            find=lambda plan, store: find(plan, store, where, now_us),
         )
 
     return bind
+
+
+def assignment_on(values: Mapping[str, object], where: str | None) -> Callable[[Metadata], Assignment]:
+    """What an update means on a table; raises `InvalidError` if it means nothing there. In it, `now()` is now."""
+    condition = "true" if where is None else where
+    if not isinstance(values, Mapping) or not values:
+        raise InvalidError(
+            f"{values!r} assigns nothing; give a dict of columns and expressions, {{'price': 'price * 2'}}"
+        )
+    texts = [condition, *(text for text in values.values() if isinstance(text, str))]
+    now_us = next(filter(None, map(asked_at_us, texts)), None)
+
+    def bind(metadata: Metadata) -> Assignment:
+        schema = metadata.schema
+        assigned = expressions_of(values, schema, (ROWS,))
+        for name, text in assigned.items():
+            bind_text(schema.fields, f"SELECT ({text}\n) FROM {ROWS}", f"{name} = {text}")
+        return Assignment(
+            predicate=ENGINE.parse_condition(condition, schema, now_us),
+            field_ids=frozenset(schema.field(name).id for name in assigned),
+            rows=lambda plan, store: change(plan, store, assigned, condition, now_us),
+            check=row_check(metadata.checks),
+        )
+
+    return bind
+
+
+def merge_on(source: pa.Table, on: str, clauses: Sequence[Clause]) -> Callable[[Metadata], DuckDBMerge]:
+    """What a merge means on a table; raises `InvalidError` if it means nothing there. In it, `now()` is now."""
+    texts = [on, *(clause.condition for clause in clauses if clause.condition is not None)]
+    texts += [text for clause in clauses for text in (clause.values or {}).values() if isinstance(text, str)]
+    now_us = next(filter(None, map(asked_at_us, texts)), None)
+
+    def bind(metadata: Metadata) -> DuckDBMerge:
+        schema = metadata.schema
+        bound = [(clause, _values_of(clause, source, schema)) for clause in clauses]
+        return DuckDBMerge(schema, source, on, bound, row_check(metadata.checks), now_us)
+
+    return bind
+
+
+def _values_of(clause: Clause, source: pa.Table, schema: Schema) -> dict[str, str]:
+    """SQL for each column that a clause assigns to."""
+    if clause.then not in {Then.UPDATE, Then.INSERT}:
+        return {}
+    if clause.values is not None:
+        return expressions_of(clause.values, schema, (ROWS, SOURCE))
+    theirs = {name.casefold(): name for name in source.column_names}
+    values = {
+        field.name: f"{SOURCE}.{quote(theirs[field.name.casefold()])}"
+        for field in schema
+        if field.name.casefold() in theirs
+    }
+    if not values:
+        raise InvalidError(f"the source has none of the table's columns; it has {', '.join(source.column_names)}")
+    return values
+
+
+def expressions_of(values: Mapping[str, object], schema: Schema, tables: tuple[str, ...]) -> dict[str, str]:
+    """Columns and what is assigned to them, as SQL: text is SQL already, anything else is a value.
+
+    Raises:
+        NotFoundError: there is no such column.
+        InvalidError: a column is assigned to twice, or a value does not fit it.
+
+    """
+    found: dict[str, str] = {}
+    for name, value in values.items():
+        field = schema.field(_bare(name, schema, tables))
+        if field.name in found:
+            raise InvalidError(f"column {field.name!r} is assigned to twice")
+        if isinstance(value, str):
+            found[field.name] = value
+        else:
+            stored = None if value is None else physical_value(value, field.type)
+            found[field.name] = literal(stored, field.type)
+    return found
+
+
+def _bare(name: str, schema: Schema, tables: tuple[str, ...]) -> str:
+    """A column's name without the table's in front, as in `t.price`."""
+    table, dot, rest = str(name).partition(".")
+    return rest if dot and name not in schema and table.casefold() == tables[0] else name
 
 
 def fields_of(where: str, schema: Schema) -> tuple[Field, ...]:

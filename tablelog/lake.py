@@ -148,7 +148,7 @@ class Lake:
         written = None
         if reader is not None:
             check, keys = row_check(metadata.checks), key_check(store, metadata)
-            written = write_rows(store, metadata, reader, check, keys=keys, on_progress=on_progress)
+            written = write_rows(store, metadata, reader, check, keys=keys, inline=False, on_progress=on_progress)
         history = TableHistory(store)
         draft = Drafting(history, store).draft_of(draft_create(metadata, written, about))
         if FollowedLog(store, names.LOG, history).create(draft) is None:
