@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tablelog.errors import CorruptionError, InvalidError, NotFoundError, TablelogError
 from tablelog.format import names
-from tablelog.format.actions import ActionReader
+from tablelog.format.action_json import ActionReader
 from tablelog.format.hint import FAN_OUT_DEFAULT
 from tablelog.format.schema import check_name
 from tablelog.format.values import count, member

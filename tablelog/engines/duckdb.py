@@ -28,7 +28,9 @@ from tablelog.engines.duckdb_text import (
     quote_text,
     select_count,
     select_layout,
+    select_mistyped,
     select_nothing,
+    select_row_counts,
     select_rows,
     sql_type,
 )
@@ -40,6 +42,7 @@ from tablelog.parquet.vectors import bits
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tablelog.format.actions import AddFile
     from tablelog.format.layout import Layout
     from tablelog.format.predicate import Predicate
     from tablelog.format.schema import Schema
@@ -166,6 +169,21 @@ class Cursor:
                 self.connection.register(f"{own}:deleted", _bits(layout, store))
             parts.append(select_layout(layout, f"getvariable({quote_text(own)})", bits, start))
         self._show(f"TEMP VIEW {quote(name)}", parts, plan, store, numbered=numbered)
+
+    def suspects(self, name: str, plan: ScanPlan) -> Iterator[AddFile]:
+        """Files of what was presented, numbered, that seem to have other rows or columns than the log says.
+
+        Most often none; no request for files that were read, because DuckDB keeps their ends.
+        """
+        for number, layout in enumerate(plan.layouts):
+            if can_be_scanned(layout, numbered=True):
+                paths = f"getvariable({quote_text(f'{name}:{number}')})"
+                counts = self.connection.execute(select_row_counts(paths)).fetchall()
+                if self.connection.execute(select_mistyped(layout, paths)).fetchone():
+                    yield from layout.files
+                else:
+                    every = zip(layout.files, counts, strict=True)
+                    yield from (file for file, (count,) in every if count != file.row_count)
 
     def present_to_all(self, schema: str, name: str, plan: ScanPlan, store: ObjectStore) -> None:
         """The same in a schema of the database, where every cursor of it sees them; what is no file is copied there."""

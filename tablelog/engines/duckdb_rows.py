@@ -15,13 +15,14 @@ from tablelog.engines.arrow import FILE_NUMBER, ROW_NUMBER
 from tablelog.engines.duckdb import ENGINE
 from tablelog.engines.duckdb_plan import ROWS
 from tablelog.engines.duckdb_text import first_line, quote, select_nothing, sql_type
-from tablelog.errors import InvalidError
+from tablelog.errors import CorruptionError, InvalidError
 from tablelog.parquet.reader import check_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from tablelog.engines.duckdb import Cursor
+    from tablelog.format.actions import AddFile
     from tablelog.format.types import Field
     from tablelog.ops.scan import ScanPlan
     from tablelog.store.base import ObjectStore
@@ -118,12 +119,21 @@ def stream(
         if source is not None:
             _show_source(cursor, *source)
         yield from cursor.relation(text).to_arrow_reader()
+        suspects = list(cursor.suspects(ROWS, plan))
     except (duckdb.Error, pa.ArrowException, OSError) as error:
-        for file in plan.files:  # the engine names no file, or says something else
-            check_file(store, file, plan.state.metadata.schemas[file.schema_id])
+        _check(plan.files, plan, store)  # the engine names no file, or says something else
         raise InvalidError(first_line(error)) from error
+    except CorruptionError:
+        _check(plan.files, plan, store)
+        raise
     finally:
         cursor.connection.close()
+    _check(suspects, plan, store)
+
+
+def _check(files: Iterable[AddFile], plan: ScanPlan, store: ObjectStore) -> None:
+    for file in files:
+        check_file(store, file, plan.state.metadata.schemas[file.schema_id])
 
 
 def _show_source(cursor: Cursor, rows: pa.Table, columns: str) -> None:

@@ -150,6 +150,23 @@ def select_layout(layout: Layout, paths: str, bits: str | None = None, first: in
     )
 
 
+def select_row_counts(paths: str) -> str:
+    """How many rows each of some Parquet files has; `paths` is an expression for the list of them."""
+    return f"SELECT num_rows FROM parquet_file_metadata({paths})"
+
+
+def select_mistyped(layout: Layout, paths: str) -> str:
+    """A row if a column of some file of a layout is of another type than the log says."""
+    columns = [column.physical for column in layout.columns if column.physical is not None]
+    wanted = [f"({quote_text(each.name)}, {each.id}, typeof({literal(None, each.type)}))" for each in columns]
+    if not wanted:
+        return "SELECT 1 WHERE false"
+    return (
+        f"SELECT 1 FROM parquet_schema({paths}) AS found, (VALUES {', '.join(wanted)}) AS wanted(name, id, type) "
+        "WHERE found.name = wanted.name AND coalesce(found.field_id, id) = id AND found.duckdb_type <> wanted.type LIMIT 1"
+    )
+
+
 def select_rows(fields: tuple[Field, ...], table: str, *, numbered: bool = False) -> str:
     """Rows of a table of Arrow as DuckDB would have read them from Parquet."""
     columns = [f"{quote(field.name)}::{sql_type(field.type)} AS {quote(field.name)}" for field in fields]

@@ -14,7 +14,8 @@ import pyarrow as pa
 from tablelog import env
 from tablelog.errors import CorruptionError, NotFoundError
 from tablelog.format import names
-from tablelog.format.actions import AddFile, FileActions, RemoveFile, encode_action
+from tablelog.format.action_json import encode_action
+from tablelog.format.actions import AddFile, FileActions, RemoveFile
 from tablelog.log.blocks import GroupBlock
 from tablelog.log.file_rows import FILE_SCHEMA, file_table
 from tablelog.log.segments import GROUP_ROWS, check_columns, optional_fields, padded
@@ -23,7 +24,8 @@ from tablelog.parquet.sealed import Stated, encode_sealed, open_sealed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tablelog.format.actions import Action, ActionReader
+    from tablelog.format.action_json import ActionReader
+    from tablelog.format.actions import Action
     from tablelog.log.blocks import Block
     from tablelog.store.base import ObjectStore
 

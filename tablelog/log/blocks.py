@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 import pyarrow as pa
 
 from tablelog.parquet.kept import Kept
-from tablelog.parquet.sealed import Sealed
 from tablelog.parquet.statistics import bounds_without_nulls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tablelog.format.types import DataType, Scalar
+    from tablelog.parquet.sealed import Sealed
 
 Column: TypeAlias = Any
 """A `pyarrow.Array`, whose stubs know too little of computing with it."""

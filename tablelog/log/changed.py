@@ -22,7 +22,8 @@ from tablelog.parquet.plain import scalar
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from tablelog.format.actions import ActionReader, AddFile
+    from tablelog.format.action_json import ActionReader
+    from tablelog.format.actions import AddFile
     from tablelog.log.blocks import Block, Column
     from tablelog.log.parts import Part
 

@@ -35,7 +35,7 @@ from tablelog.parquet.plain import ints
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tablelog.format.actions import ActionReader
+    from tablelog.format.action_json import ActionReader
     from tablelog.format.types import DataType, Scalar
     from tablelog.log.blocks import Block, Column
 

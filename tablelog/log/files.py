@@ -24,7 +24,7 @@ from tablelog.store.together import together
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from tablelog.format.actions import ActionReader
+    from tablelog.format.action_json import ActionReader
     from tablelog.log.blocks import Block, Column
     from tablelog.log.parts import Part, Rows
 

@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 
 from tablelog.errors import CorruptionError, InvalidError, NotFoundError
 from tablelog.format import names
-from tablelog.format.actions import ActionReader, AddFile, FileActions, RemoveFile, SetApplication, SetHorizon
+from tablelog.format.action_json import ActionReader
+from tablelog.format.actions import AddFile, FileActions, RemoveFile, SetApplication, SetHorizon
 from tablelog.format.hint import FAN_OUT_DEFAULT, FAN_OUT_MAX, FAN_OUT_MIN
 from tablelog.log.actions_object import open_actions
 from tablelog.log.changed import file_changes

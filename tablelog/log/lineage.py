@@ -18,7 +18,7 @@ from tablelog.log.segments import extent_of
 from tablelog.parquet.sealed import WHOLE_BYTES
 
 if TYPE_CHECKING:
-    from tablelog.format.actions import ActionReader
+    from tablelog.format.action_json import ActionReader
     from tablelog.format.hint import Extent
     from tablelog.log.commits import Head
     from tablelog.log.parts import Part

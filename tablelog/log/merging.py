@@ -31,7 +31,7 @@ from tablelog.parquet.plain import ints
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from tablelog.format.actions import ActionReader
+    from tablelog.format.action_json import ActionReader
     from tablelog.log.blocks import Block
     from tablelog.log.parts import Part
 

@@ -24,9 +24,10 @@ from tablelog.log.parts import Step
 from tablelog.parquet.plain import scalar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
-    from tablelog.format.actions import Action, ActionReader
+    from tablelog.format.action_json import ActionReader
+    from tablelog.format.actions import Action
     from tablelog.format.schema import Schema
     from tablelog.log.files import Files, Narrowing
     from tablelog.log.metadata import Metadata
@@ -95,21 +96,32 @@ class TableState:
         known = self._totals.size_bytes
         return self.files.size_bytes if known is None else known
 
+    def placed(self, actions: Sequence[Action]) -> list[Action]:
+        """Actions as they would be read if they were committed next: rows inside the commit have a path."""
+        version = self.version + 1
+        return [
+            replace(action, path=names.inlined(version, number))
+            if isinstance(action, AddFile) and not action.path
+            else action
+            for number, action in enumerate(actions)
+        ]
+
     def after(self, actions: Sequence[Action]) -> TableState:
         """The table as it would be if actions were committed next; what they add can be read like anything else."""
-        version = self.version + 1
-        added = tuple(
-            replace(action, path=names.inlined(version, number)) if not action.path else action
-            for number, action in enumerate(actions)
-            if isinstance(action, AddFile)
-        )
-        head = self._parts[-1].head
+        version, head, placed = self.version + 1, self._parts[-1].head, self.placed(actions)
         record = CommitRecord(
             version=version, id="", parent=head.checksum, timestamp_us=head.timestamp_us, operation="", actions=()
         )
-        removed = tuple(action for action in actions if isinstance(action, RemoveFile))
-        step = Step(record=record, added=added, removed=removed)
+        step = Step(
+            record=record,
+            added=tuple(action for action in placed if isinstance(action, AddFile)),
+            removed=tuple(action for action in placed if isinstance(action, RemoveFile)),
+        )
         return TableState((*self._parts, step), version, changed(self.metadata, actions), self._reader)
+
+    def find(self, paths: Container[str]) -> dict[str, AddFile]:
+        """Live files with some paths."""
+        return {file.path: file for file in self.files if file.path in paths}
 
     @cached_property
     def _totals(self) -> Totals:

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 class Deletion:
     """One delete on its way into the log. `plan` may be called any number of times."""
 
-    def __init__(self, store: ObjectStore, condition_on: Callable[[Schema], Condition]) -> None:
+    def __init__(self, store: ObjectStore, removing: Removing, condition_on: Callable[[Schema], Condition]) -> None:
         """Delete what the condition says; it is read anew if the schema changes on the way."""
         self._matching = Matching(store, condition_on)
-        self._removing = Removing(store)
+        self._removing = removing
 
     def plan(self, state: TableState) -> tuple[list[Action], int]:
         """The actions that delete from this state, and how many rows that is."""

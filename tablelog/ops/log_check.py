@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 from tablelog.errors import CorruptionError, NotFoundError, TablelogError
 from tablelog.format import names
-from tablelog.format.actions import ActionReader, FileActions
+from tablelog.format.action_json import ActionReader
+from tablelog.format.actions import FileActions
 from tablelog.format.hint import decode_hint
 from tablelog.log.commits import CommitLog, FoldedError
 from tablelog.log.merging import fold, merge

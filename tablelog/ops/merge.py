@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
-import pyarrow as pa
 from pyroaring import BitMap
 
 from tablelog.errors import InvalidError
@@ -29,6 +28,8 @@ from tablelog.ops.write import write_rows
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
+
+    import pyarrow as pa
 
     from tablelog.format.actions import Action, AddFile
     from tablelog.format.predicate import Predicate
@@ -101,11 +102,11 @@ class _Result:
 class MergingRows:
     """One merge on its way into the log. `plan` may be called any number of times."""
 
-    def __init__(self, store: ObjectStore, merge_on: Callable[[Metadata], Merge]) -> None:
+    def __init__(self, store: ObjectStore, removing: Removing, merge_on: Callable[[Metadata], Merge]) -> None:
         """Merge as the engine says; it is asked anew if the table's columns or rules change on the way."""
         self._store = store
         self._merge_on = merge_on
-        self._removing = Removing(store)
+        self._removing = removing
         self._metadata: Metadata | None = None
         self._result: _Result | None = None
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from tablelog.format.actions import AddFile, RemoveFile, RequireFeature, encode_action, features_of
+from tablelog.format.action_json import encode_action
+from tablelog.format.actions import AddFile, RemoveFile, RequireFeature, features_of
 from tablelog.log.actions_object import outsourced
 from tablelog.log.commits import Draft
 from tablelog.log.facts import commit_of

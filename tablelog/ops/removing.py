@@ -59,9 +59,10 @@ class Leaving:
 class Removing:
     """Takes rows out of files; may be asked again after each lost race."""
 
-    def __init__(self, store: ObjectStore) -> None:
-        """Write what has to be written to a table's store."""
+    def __init__(self, store: ObjectStore, *, moves: bool = True) -> None:
+        """Write what has to be written to a table's store; without `moves` survivors stay where they are."""
         self._store = store
+        self._may_move = moves
         self._stored: dict[tuple[str, str], tuple[BitMap, DeletionVector]] = {}
         """By path and what the vector is for."""
         self._moved: dict[str, tuple[BitMap, tuple[AddFile, ...]]] = {}
@@ -74,10 +75,10 @@ class Removing:
         needed: dict[tuple[str, str], BitMap] = {}
         for each in every:
             path, is_mixed = each.file.path, bool(each.deleted and each.updated)
-            if is_mixed or _moves(each.file, gone[path]):
+            if is_mixed or self._moves(each.file, gone[path]):
                 needed |= {(path, "deleted"): each.deleted} if each.deleted else {}
                 needed |= {(path, "updated"): each.updated} if each.updated else {}
-            if not _moves(each.file, gone[path]) and (is_mixed or len(gone[path]) < each.file.row_count):
+            if not self._moves(each.file, gone[path]) and (is_mixed or len(gone[path]) < each.file.row_count):
                 needed[path, "vector"] = gone[path]
         self._store_vectors(needed)
         actions: list[Action] = []
@@ -85,7 +86,7 @@ class Removing:
             path = each.file.path
             actions.append(removal(each.file))
             images = self._images(path, needed)
-            if _moves(each.file, gone[path]):
+            if self._moves(each.file, gone[path]):
                 first, *more = self._survivors(each.file, gone[path], metadata)
                 actions += [replace(first, gone=images), *more]
             elif (path, "vector") in needed:
@@ -97,6 +98,10 @@ class Removing:
         """A file that is not in the table yet, without some of its rows. One put if they are many."""
         self._store_vectors({(file.path, "vector"): rows})
         return replace(file, deleted=self._stored[file.path, "vector"][1])
+
+    def _moves(self, file: AddFile, gone: BitMap) -> bool:
+        """Whether what is left of a file moves to a new one."""
+        return self._may_move and not file.is_inlined and file.row_count * MOSTLY < len(gone) < file.row_count
 
     def _images(self, path: str, needed: Mapping[tuple[str, str], BitMap]) -> Gone | None:
         deleted, updated = (
@@ -133,11 +138,6 @@ class Removing:
             written = write_rows(self._store, metadata, rows, _unchecked, change=RowChange.NONE)
             known = self._moved[file.path] = gone, written.files
         return known[1]
-
-
-def _moves(file: AddFile, gone: BitMap) -> bool:
-    """Whether what is left of a file moves to a new one."""
-    return not file.is_inlined and file.row_count * MOSTLY < len(gone) < file.row_count
 
 
 def live_rows(store: ObjectStore, file: AddFile, gone: BitMap, metadata: Metadata) -> Iterator[pa.RecordBatch]:

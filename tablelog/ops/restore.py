@@ -1,6 +1,6 @@
 """Back to an older version, or one commit taken back: new commits, so that nothing is ever lost.
 
-`restore` makes the table what it was: rows, columns, rules and settings. It looks at no rows, only at which files and
+`restore_to` makes the table what it was: rows, columns, rules and settings. It looks at no rows, only at which files and
 vectors differ.
 
 `Reverting` takes one commit back and leaves what came after it: files that it brought go, what it took away comes back.
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 _SHOWN: Final = 5
 
 
-def restore(state: TableState, wanted: TableState, info: Mapping[str, Any]) -> Planned:
+def restore_to(state: TableState, wanted: TableState, info: Mapping[str, Any]) -> Planned:
     """The commit that makes the table what it was at an older version."""
     now, then = ({(file.path, file.deleted): file for file in each.files} for each in (state, wanted))
     gone = [file for place, file in now.items() if place not in then]

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
 from pyroaring import BitMap
 
 from tablelog.format.actions import RowChange
@@ -27,6 +26,8 @@ from tablelog.parquet.contents import read_vectors
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Any
+
+    import pyarrow as pa
 
     from tablelog.format.actions import Action, AddFile
     from tablelog.format.predicate import Predicate
@@ -72,11 +73,11 @@ class _Batch:
 class Updating:
     """One update on its way into the log. `plan` may be called any number of times."""
 
-    def __init__(self, store: ObjectStore, assignment_on: Callable[[Metadata], Assignment]) -> None:
+    def __init__(self, store: ObjectStore, removing: Removing, assignment_on: Callable[[Metadata], Assignment]) -> None:
         """Update as the assignment says; it is read anew if the table's columns or rules change on the way."""
         self._store = store
         self._assignment_on = assignment_on
-        self._removing = Removing(store)
+        self._removing = removing
         self._metadata: Metadata | None = None
         self._batches: list[_Batch] = []
 

@@ -67,6 +67,7 @@ class Upserting:
     def __init__(
         self,
         store: ObjectStore,
+        removing: Removing,
         rows: pa.Table,
         on: tuple[int, ...],
         meeting: Meeting,
@@ -78,7 +79,7 @@ class Upserting:
         self._on = on
         self._meeting = meeting
         self._check_of = check_of
-        self._removing = Removing(store)
+        self._removing = removing
         self._metadata: Metadata | None = None
 
     def plan(self, state: TableState, info: Mapping[str, Any]) -> Planned:

@@ -9,7 +9,7 @@ import pytest
 
 from tablelog import env
 from tablelog.errors import ConflictError, NotFoundError
-from tablelog.format.actions import ActionReader
+from tablelog.format.action_json import ActionReader
 from tablelog.log import followed
 from tablelog.log.commits import Draft
 from tablelog.log.followed import FollowedLog

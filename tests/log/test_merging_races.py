@@ -10,7 +10,8 @@ import tablelog as tl
 from tablelog import env
 from tablelog.errors import InvalidError, StoreError
 from tablelog.format import names
-from tablelog.format.actions import AddFile, SetProperty, encode_action, removal
+from tablelog.format.action_json import encode_action
+from tablelog.format.actions import AddFile, SetProperty, removal
 from tablelog.log import actions_object
 from tablelog.log.commits import Draft
 from tablelog.log.history import TableHistory
