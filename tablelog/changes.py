@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 import pyarrow as pa
@@ -20,13 +20,16 @@ if TYPE_CHECKING:
     from tablelog.store.base import ObjectStore
 
 
+_SHOWN: Final = 10
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
     """Rows that came and went after version `since` and up to version `until`, oldest version first.
 
     The columns are those of the table at `until`, then `_change` (`insert`, `delete`, `update_before`,
-    `update_after`), `_version` and `_timestamp` (UTC). Within a version, rows that went come first. Taking the rows that
-    went out of version `since` and putting in those that came gives version `until`.
+    `update_after`), `_version` and `_timestamp` (UTC). Within a version, rows that went come first. Version `since`
+    without the rows that went and with those that came is version `until`.
     """
 
     name: str
@@ -74,5 +77,5 @@ class Changes:
         return self.to_reader().__arrow_c_stream__(requested_schema)  # type: ignore[no-untyped-call]  # the stubs say nothing
 
     def __repr__(self) -> str:
-        count = len(self._files)
-        return f"changes of {self.name} after version {self.since} up to {self.until}: in {count} version{'s' * (count != 1)}"
+        told = ", ".join(map(str, self.versions[:_SHOWN])) + ", …" * (len(self.versions) > _SHOWN)
+        return f"changes of {self.name} after version {self.since} up to {self.until}: in {told or 'none of them'}"

@@ -15,7 +15,7 @@ from tablelog.engines.duckdb import ENGINE, evaluate
 from tablelog.engines.duckdb_clock import asked_at_us
 from tablelog.engines.duckdb_merge import DuckDBMerge
 from tablelog.engines.duckdb_plan import ROWS
-from tablelog.engines.duckdb_rows import SOURCE, change, find
+from tablelog.engines.duckdb_rows import SOURCE, change, find, refuse_unnamed_columns
 from tablelog.engines.duckdb_rows import bind as bind_text
 from tablelog.engines.duckdb_text import literal, quote
 from tablelog.errors import InvalidError
@@ -38,8 +38,10 @@ def condition_on(where: str) -> Callable[[Schema], Condition]:
     now_us = asked_at_us(where)
 
     def bind(schema: Schema) -> Condition:
+        predicate = ENGINE.parse_condition(where, schema, now_us)
+        refuse_unnamed_columns(where, f"the condition {where!r}")
         return Condition(
-            predicate=ENGINE.parse_condition(where, schema, now_us),
+            predicate=predicate,
             fields=fields_of(where, schema),
             find=lambda plan, store: find(plan, store, where, now_us),
         )
@@ -59,11 +61,13 @@ def assignment_on(values: Mapping[str, object], where: str | None) -> Callable[[
 
     def bind(metadata: Metadata) -> Assignment:
         schema = metadata.schema
+        predicate = ENGINE.parse_condition(condition, schema, now_us)
+        refuse_unnamed_columns(condition, f"the condition {condition!r}")
         assigned = expressions_of(values, schema, (ROWS,))
         for name, text in assigned.items():
-            bind_text(schema.fields, f"SELECT ({text}\n) FROM {ROWS}", f"{name} = {text}")
+            bind_text(schema.fields, text, f"{name} = {text}", type_=schema.field(name).type)
         return Assignment(
-            predicate=ENGINE.parse_condition(condition, schema, now_us),
+            predicate=predicate,
             field_ids=frozenset(schema.field(name).id for name in assigned),
             rows=lambda plan, store: change(plan, store, assigned, condition, now_us),
             check=row_check(metadata.checks),

@@ -127,8 +127,8 @@ class Consumer:
         def plan(position: int) -> Draft:
             if position != changes.since:
                 raise ConflictError(
-                    f"consumer {self.name!r} is at version {position}, these changes begin after {changes.since}; somebody "
-                    f"else took them"
+                    f"consumer {self.name!r} is at version {position}, these changes begin after {changes.since}; "
+                    f"somebody else took them"
                 )
             return self._draft(changes.until, info)
 

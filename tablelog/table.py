@@ -124,7 +124,7 @@ class Table:
 
     def consumer(self, name: str) -> Consumer:
         """A reader of changes under a name, whose position is stored beside the table; see `Consumer`."""
-        return Consumer(self._store, name, lambda since, until: self.changes(since, until))
+        return Consumer(self._store, name, self.changes)
 
     def tags(self) -> dict[str, int]:
         """Versions that have a name, by it. One get."""
@@ -194,8 +194,8 @@ class Table:
     def writer(self, *, max_delay: float = 0.1, max_bytes: int = 8 * 1024 * 1024) -> Writer:
         """Gather many small appends, from any number of threads, into few commits.
 
-        A commit is made when the oldest append has waited for `max_delay` seconds or `max_bytes` of rows (in memory) have
-        come together. `with table.writer() as writer: writer.append(rows)` gives a future of the commit.
+        A commit is made when the oldest append has waited for `max_delay` seconds, or `max_bytes` of rows (in memory)
+        have come together. `with table.writer() as writer: writer.append(rows)` gives a future of the commit.
         """
         return Writer(
             lambda data: changing.shaped(self._table, data),
@@ -231,8 +231,8 @@ class Table:
     ) -> Commit:
         """Take out the rows that fulfil a condition; `where="true"` takes all.
 
-        Files in which every row matches are dropped unread, files in which none can are left alone; of the rest only the
-        columns of the condition are read. Rows for which the condition is unknown (null) stay.
+        Files in which every row matches are dropped unread, files in which none can are left alone; of the rest only
+        the columns of the condition are read. Rows for which the condition is unknown (null) stay.
 
         Raises:
             InvalidError: `where` is not a condition on this table.

@@ -1,8 +1,8 @@
 """Several reads and changes of one table as one commit.
 
-Everything in it sees the version at which it began, and what it changed itself. At the end all of it becomes one commit,
-or nothing does. If others committed meanwhile, what the transaction did is done again on top of them, unless that would
-be wrong (see `ops.conflicts`):
+Everything in it sees the version at which it began, and what it changed itself. At the end all of it becomes one
+commit, or nothing does. If others committed meanwhile, what the transaction did is done again on top of them, unless
+that would be wrong (see `ops.conflicts`):
 
     snapshot        rows that it changes were changed by somebody else             no update is lost
     serializable    also: rows that it read were changed, or new ones would        as if it had been alone

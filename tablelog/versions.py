@@ -71,7 +71,8 @@ def changes(table: Committing, name: str, since: int, until: int | None) -> Chan
     """See `Table.changes`."""
     since = -1 if since == -1 else whole(since)
     newest = table.log.refresh().version
-    until = newest if until is None else whole(until)
+    # A version that is not there yet is said to be just that.
+    until = max(newest, since) if until is None else whole(until)
     if until < since:
         raise InvalidError(f"changes from version {since} to version {until} go back in time; swap the two")
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,8 +21,8 @@ from tablelog.engines.arrow import FILE_NUMBER, ROW_NUMBER
 from tablelog.engines.duckdb import ENGINE
 from tablelog.engines.duckdb_parse import one_expression
 from tablelog.engines.duckdb_plan import ROWS
-from tablelog.engines.duckdb_rows import PLACE, SOURCE, SOURCE_NUMBER, bind, stream
-from tablelog.engines.duckdb_text import literal, quote, sql_type
+from tablelog.engines.duckdb_rows import PLACE, SOURCE, SOURCE_NUMBER, bind, cast_to, stream
+from tablelog.engines.duckdb_text import literal, quote
 from tablelog.errors import InvalidError
 from tablelog.format.predicate import ALWAYS, And
 from tablelog.ops.keys import key_ranges
@@ -47,7 +47,7 @@ _SHOWN: Final = 8
 class DuckDBMerge:
     """A merge in terms of one schema; see `ops.merge.Merge`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - a merge has so many parts
         self,
         schema: Schema,
         source: pa.Table,
@@ -70,8 +70,8 @@ class DuckDBMerge:
         columns = ", ".join(map(quote, [*source.column_names, SOURCE_NUMBER]))
         self._source = source.append_column(SOURCE_NUMBER, numbers), columns
         self._check = check
-        self.predicate: Predicate = self._ranges(source)
         self._bind()
+        self.predicate: Predicate = self._ranges(source)
 
     def check(self, batch: pa.RecordBatch) -> None:
         """See `Merge`."""
@@ -141,7 +141,7 @@ class DuckDBMerge:
         if clause.then in {Then.DELETE, Then.NOTHING}:
             return "NULL"
         if field.name in values:
-            return f"CAST(({values[field.name]}\n) AS {sql_type(field.type)})"
+            return cast_to(field.type, values[field.name])
         if clause.then is Then.UPDATE:
             return f"{ROWS}.{quote(field.name)}"
         return literal(field.write_default, field.type)
@@ -156,13 +156,16 @@ class DuckDBMerge:
         return stream(plan, store, text, source=self._source, now_us=self._now_us)
 
     def _bind(self) -> None:
-        bind(self._schema.fields, f"SELECT 1 FROM {ROWS} JOIN {SOURCE} ON ({self._on}\n)", self._on, self._source)
+        fields, source, both = self._schema.fields, self._source, f"{ROWS}, {SOURCE}"
+        bind(fields, self._on, f"on {self._on!r}", tables=both, source=source)
         for clause, values in self._clauses:
-            for name, text in (("condition", clause.condition), *values.items()):
-                if text is not None:
-                    table = {When.MATCHED: f"{ROWS}, {SOURCE}", When.NOT_MATCHED: SOURCE}.get(clause.when, ROWS)
-                    told = f"when {clause.when} then {clause.then}: {name} {text!r}"
-                    bind(self._schema.fields, f"SELECT ({text}\n) FROM {table}", told, self._source)
+            tables = {When.MATCHED: both, When.NOT_MATCHED: SOURCE}.get(clause.when, ROWS)
+            place = f"when {clause.when} then {clause.then}"
+            if clause.condition is not None:
+                bind(fields, clause.condition, f"{place}: where {clause.condition!r}", tables=tables, source=source)
+            for name, text in values.items():
+                told = f"{place}: {name} = {text}"
+                bind(fields, text, told, type_=self._schema.field(name).type, tables=tables, source=source)
 
     # ------------------------------------------------------------------ which files may matter
 
@@ -174,10 +177,11 @@ class DuckDBMerge:
         for field, name in self._equal_columns(source):
             target = arrow_type(field.type)
             try:
-                chunks = [cast_exactly(chunk, target, name) for chunk in source.column(name).chunks]
+                chunks: Any = [cast_exactly(chunk, target, name) for chunk in source.column(name).chunks]
             except InvalidError:  # the engine compares them by rules of its own
                 continue
-            parts.append(key_ranges((field,), pa.table({field.name: pa.chunked_array(chunks, target)})))
+            column: Any = pa.chunked_array(chunks, target)  # type: ignore[call-overload]  # any type will do
+            parts.append(key_ranges((field,), pa.table({field.name: column})))
         return And(tuple(parts))
 
     def _equal_columns(self, source: pa.Table) -> Iterator[tuple[Field, str]]:

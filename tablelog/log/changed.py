@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -61,7 +61,7 @@ def file_changes(parts: Sequence[Part], since: int, until: int, reader: ActionRe
                 for version, file in _files((block,), reader, _between(block, name, since, until), name):
                     getattr(changes[version], kind).append(file)
         for block in part.removals:
-            rows = block.table(REMOVE_SCHEMA.names).filter(_between(block, "removed", since, until))
+            rows: Any = block.table(REMOVE_SCHEMA.names).filter(_between(block, "removed", since, until))
             lost += zip(rows.column("removed").to_pylist(), rows.column("path").to_pylist(), strict=True)
     for version, file in _found(parts, lost, reader):
         changes[version].removed.append(file)
@@ -84,7 +84,7 @@ def _files(
 ) -> Iterator[tuple[int, AddFile]]:
     """Files of blocks, those that `mask` names, with the version in a column."""
     for block in blocks:
-        places = list(range(block.row_count)) if mask is None else pc.indices_nonzero(mask).to_pylist()
+        places: Any = range(block.row_count) if mask is None else pc.indices_nonzero(mask).to_pylist()
         if places:
             versions = block.columns((name,))[name].to_pylist()
             files = file_actions(block, places, reader)

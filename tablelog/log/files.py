@@ -138,7 +138,7 @@ class Files(Sequence[AddFile]):
     def row_count(self) -> int:
         """Rows in all of them that are in the table."""
         deleted = sum(filter(None, self._values("deleted", "deleted_row_count")))
-        return sum(self._values("rows", "row_count")) - deleted
+        return int(sum(self._values("rows", "row_count")) - deleted)
 
     @property
     def size_bytes(self) -> int:

@@ -325,7 +325,7 @@ class TableHistory:
         """Versions by the numbers that an application gave to its commits, as far as the history is kept."""
         versions: dict[int, int] = {}
         for part in self.lineage.parts:
-            table = part.numbers()
+            table: Any = part.numbers()
             ours = table.filter(pc.equal(table.column("application"), scalar(application, pa.string())))
             versions |= zip(ours.column("number").to_pylist(), ours.column("added").to_pylist(), strict=True)
         return versions

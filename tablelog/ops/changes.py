@@ -12,7 +12,7 @@ written for the feed; inlined rows, vectors and moved rows are looked at with th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 from pyroaring import BitMap
@@ -92,7 +92,7 @@ def feed(
     schemas: Mapping[int, Schema],
     schema: Schema,
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of the events of some commits, version by version, under `feed_schema(schema)`. Reads files as it goes."""
+    """The rows of some commits' events, version by version, under `feed_schema(schema)`. Reads files as it goes."""
     shape = feed_schema(schema)
     for version, each in changes.items():
         for event in row_events(store, each):
@@ -103,10 +103,15 @@ def feed(
                 if rows.num_rows:
                     told = (event.kind, version, timestamps_us[version])
                     columns = [
-                        pa.repeat(pa.scalar(value, field.type), rows.num_rows)
-                        for value, field in zip(told, FEED_FIELDS, strict=True)
+                        _repeated(pa.scalar(value, type_), rows.num_rows)
+                        for value, type_ in zip(told, shape.types[-len(told) :], strict=True)
                     ]
                     yield pa.RecordBatch.from_arrays([*rows.columns, *columns], schema=shape)
+
+
+def _repeated(value: Any, count: int) -> pa.Array[Any]:
+    array: pa.Array[Any] = pa.repeat(value, count)
+    return array
 
 
 _NONE: Final = BitMap()

@@ -1,13 +1,13 @@
 """Who wins when writers meet: the rules, as one table, and the check that a transaction makes of them.
 
-Whoever creates the next version wins. Everybody else takes the winner's commit in and is planned again on what the table
-is now, so most operations simply come after it. What is left are the cases in which coming after would be wrong. `RULES`
-says it for every pair; the same table stands in docs/concurrency.md.
+Whoever creates the next version wins. Everybody else takes the winner's commit in and is planned again on what the
+table is now, so most operations simply come after it. What is left are the cases in which coming after would be wrong.
+`RULES` says it for every pair; the same table stands in docs/concurrency.md.
 
 A transaction has read the table at one version, and nobody can know what its user concluded from that. So it is held
 against each commit that won meanwhile, in their order: rows that both take out are a conflict (else an update would be
-lost), and on request so are rows that came or went and that the transaction had asked for (else two writers may each act
-on what the other one is changing). Compactions change no rows and never count.
+lost), and on request so are rows that came or went and that the transaction had asked for (else two writers may each
+act on what the other one is changing). Compactions change no rows and never count.
 """
 
 from __future__ import annotations

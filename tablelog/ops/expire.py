@@ -9,9 +9,9 @@ asleep would win an old version again. Whoever dies on the way has lost nothing:
 speaks of, after 2 some commits are still there, which the next `expire` or `repair` empties. Data files are not
 touched, nor are segments and older bases: they are what `vacuum` removes.
 
-The base ends with a whole range of the log's fan-out, so up to that many commits before the horizon stay as they are. It
-also ends before the first commit that holds rows which somebody may still read: `compact` moves them to files, and an
-expiry after that goes on. Versions with a tag do not expire, nor do those after them.
+The base ends with a whole range of the log's fan-out, so up to that many commits before the horizon stay as they are.
+It also ends before the first commit that holds rows which somebody may still read: `compact` moves them to files, and
+an expiry after that goes on. Versions with a tag do not expire, nor do those after them.
 """
 
 from __future__ import annotations

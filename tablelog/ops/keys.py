@@ -47,7 +47,8 @@ class KeyCheck:
         self._names = [field.name for field in self._fields]
         self._batches: list[pa.RecordBatch] = []
         self._keys: pa.Table | None = None
-        self._looked_into: set[tuple[str, DeletionVector | None]] = set()
+        self._looked_into: set[tuple[str, int | None, DeletionVector | None]] = set()
+        """By checksum too: rows of a commit that was not made may lie where those of another one came to lie."""
         self._planned = False
 
     def observe(self, batch: pa.RecordBatch) -> None:
@@ -66,9 +67,10 @@ class KeyCheck:
         if not keys.num_rows:
             return
         for file in plan_scan(state, None, key_ranges(self._fields, keys)).files:
-            if (file.path, file.deleted) not in self._looked_into:
+            place = (file.path, file.crc32, file.deleted)
+            if place not in self._looked_into:
                 self._refuse_common(state, file, keys)
-                self._looked_into.add((file.path, file.deleted))
+                self._looked_into.add(place)
         self._planned = True
 
     def unique_keys(self) -> pa.Table:

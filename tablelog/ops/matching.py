@@ -124,7 +124,7 @@ def rows_by_path(plan: ScanPlan, places: Iterable[pa.RecordBatch]) -> dict[str, 
 
 def _counts(numbers: pa.ChunkedArray[Any]) -> Iterator[tuple[int, int]]:
     """How often each of some sorted numbers comes."""
-    counted = pc.value_counts(numbers)
+    counted: Any = pc.value_counts(numbers)
     return zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True)
 
 

@@ -165,7 +165,9 @@ class MergingRows:
         if sum(map(len, found.values())) < sum(batch.num_rows for batch in places):
             seen: set[tuple[int, int]] = set()
             for batch in places:
-                for file, row in zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True):
+                files: list[Any] = batch.column(0).to_pylist()
+                rows: list[Any] = batch.column(1).to_pylist()
+                for file, row in zip(files, rows, strict=True):
                     if (file, row) in seen:
                         self._refuse(plan, plan.numbered_files[file].path, row)
                     seen.add((file, row))

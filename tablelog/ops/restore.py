@@ -1,7 +1,7 @@
 """Back to an older version, or one commit taken back: new commits, so that nothing is ever lost.
 
-`restore_to` makes the table what it was: rows, columns, rules and settings. It looks at no rows, only at which files and
-vectors differ.
+`restore_to` makes the table what it was: rows, columns, rules and settings. It looks at no rows, only at which files
+and vectors differ.
 
 `Reverting` takes one commit back and leaves what came after it: files that it brought go, what it took away comes back.
 That is only possible while the rows that it brought are still where it put them; otherwise it says what stands in the
@@ -216,8 +216,8 @@ class Reverting:
         twice = sorted(_aspect(action) for action in changed if _aspect(action) in again)
         if twice:
             raise ConflictError(
-                f"version {self._version} cannot be taken back: the {' '.join(filter(None, twice[0]))} was changed again "
-                f"since; set it as it shall be"
+                f"version {self._version} cannot be taken back: the {' '.join(filter(None, twice[0]))} was changed "
+                f"again since; set it as it shall be"
             )
         aspects = {_aspect(action) for action in changed}
         return [action for action in settings(now, self._before) if _aspect(action) in aspects]

@@ -57,14 +57,15 @@ class _Look:
         """Rows that are still there, and the new rows for them."""
         if deleted == self.deleted:
             return bitmap_of(self.rows), self.sources
-        live = pa.array([row not in deleted for row in self.rows.to_pylist()], pa.bool_())
+        numbers: list[Any] = self.rows.to_pylist()
+        live = pa.array([row not in deleted for row in numbers], pa.bool_())
         return bitmap_of(self.rows.filter(live)), self.sources.filter(live)
 
 
 class Upserting:
     """One upsert on its way into the log. `plan` may be called any number of times."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - what it needs to know
         self,
         store: ObjectStore,
         removing: Removing,

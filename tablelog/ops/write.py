@@ -1,8 +1,9 @@
 """Rows in, files and a draft of a commit out.
 
 The files are written first, once, under the newest known schema; then the commit is tried. Rows that are so few that a
-file of their own would cost more than they do ride inside the commit instead. A lost race never writes them again: they are valid under any later schema, because they say which one they were written under. Only a rule
-that came in meanwhile (a NOT NULL, a CHECK) makes them a conflict, since nobody has checked these rows against it.
+file of their own would cost more than they do ride inside the commit instead. A lost race never writes them again: they
+are valid under any later schema, because they say which one they were written under. Only a rule that came in meanwhile
+(a NOT NULL, a CHECK) makes them a conflict, since nobody has checked these rows against it.
 """
 
 from __future__ import annotations
@@ -72,7 +73,9 @@ def write_rows(
     change: RowChange = RowChange.INSERT,
     on_progress: Callable[[int], None] | None = None,
 ) -> Written:
-    """Store rows as files, or keep them for the commit if they are few; `check` sees each batch in the table's shape and raises what it does not allow.
+    """Store rows as files, or keep them for the commit if they are few.
+
+    `check` sees each batch in the table's shape and raises what it does not allow.
 
     `keys` remembers the rows' keys, for the plan to hold against the table's. `on_progress` is told how many rows are
     encoded so far. `change` is what the rows are to readers of changes.

@@ -1,7 +1,7 @@
-"""Parameters of a query when some of them stand in time-travel clauses that DuckDB never sees.
+"""Parameters of a query when some of them stand in stretches that DuckDB never sees.
 
-`?` counts by place, `$1` and `?1` by number, `$name` by name. Values used in clauses go to the evaluation of the
-clause; what the rest of the query uses goes to DuckDB, which refuses values that it has no use for.
+`?` counts by place, `$1` and `?1` by number, `$name` by name. Values used in a stretch go to its evaluation; what the
+rest of the query uses goes to DuckDB, which refuses values that it has no use for.
 """
 
 from __future__ import annotations
@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tablelog.engines.duckdb_tokens import Kind, tokens_of
 from tablelog.errors import InvalidError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from tablelog.sql.references import Clause
 
 Parameters = Sequence[Any] | Mapping[str, Any] | None
 
@@ -32,8 +30,20 @@ class _Use:
     by_place: bool
 
 
-def split(text: str, clauses: Sequence[Clause], given: Parameters) -> tuple[list[Parameters], Parameters]:
-    """The parameters for each clause, and those for the query without the clauses.
+class Stretch(Protocol):
+    """Part of a text that DuckDB never sees: a time-travel clause, an argument of `table_changes`."""
+
+    @property
+    def start(self) -> int:
+        """Its first character."""
+
+    @property
+    def end(self) -> int:
+        """The one after its last."""
+
+
+def split(text: str, clauses: Sequence[Stretch], given: Parameters) -> tuple[list[Parameters], Parameters]:
+    """The parameters for each stretch, and those for the query without them.
 
     Raises:
         InvalidError: parameters are used that are not given, or given that are not used.

@@ -27,6 +27,7 @@ from tablelog.sql.references import named_in_strings, references
 from tablelog.sql.rewriting import Rewriting, rewrite
 from tablelog.sql.settled import settle
 from tablelog.sql.statement import begin_of_query, check_kind, shown_tables
+from tablelog.sql.table_changes import calls, feeds
 from tablelog.sql.variables import visible
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from tablelog.ops.scan import ScanPlan
     from tablelog.snapshot import Snapshot
     from tablelog.sql.names import Names
-    from tablelog.sql.parameters import Parameters
+    from tablelog.sql.parameters import Parameters, Stretch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,7 @@ class _Query:
     snapshots: Mapping[str, Snapshot]
     """By the name that the rewritten text uses for each."""
     variables: Mapping[str, Any]
-    """Python variables that the text may mean."""
+    """Python variables that the text may mean, and change feeds that it asks for."""
     now_us: int | None
     """The time of the query; None if it does not ask for it."""
 
@@ -124,8 +125,10 @@ def _settled(names: Names, text: str, given: Parameters) -> _Query:
     now_us = asked_at_us(text)
     found = references(text, ENGINE.planner.reserved_words)
     clauses = [reference.clause for reference in found if reference.clause is not None]
-    of_clauses, of_query = parameters.split(text, clauses, given)
-    values = {clause.start: value for clause, value in zip(clauses, of_clauses, strict=True)}
+    called = calls(text)
+    inner: list[Stretch] = [*clauses, *(argument for call in called for argument in call.arguments)]
+    of_inner, of_query = parameters.split(text, inner, given)
+    values = {each.start: value for each, value in zip(inner, of_inner, strict=True)}
 
     def evaluate(expression: str, start: int) -> tuple[str, str | None]:
         return _value(names, expression, values[start], now_us)
@@ -134,7 +137,8 @@ def _settled(names: Names, text: str, given: Parameters) -> _Query:
     for name in named_in_strings(text):
         if (name,) in names:
             settled.snapshots.setdefault(name, names.snapshot((name,)))
-    rewriting = rewrite(text, [*settled.splices, *shown_tables(text, names)])
+    changes, splices = feeds(names, called, evaluate)
+    rewriting = rewrite(text, [*settled.splices, *splices, *shown_tables(text, names)])
     try:
         check_kind(rewriting.after)
     except duckdb.Error as error:
@@ -145,7 +149,7 @@ def _settled(names: Names, text: str, given: Parameters) -> _Query:
         rewriting=rewriting,
         parameters=of_query,
         snapshots=settled.snapshots,
-        variables=visible(settled.others),
+        variables={**visible(settled.others), **changes},
         now_us=now_us,
     )
 
