@@ -47,25 +47,31 @@ def _loose(type_: DataType) -> DataType:
     )
 
 
-FILE_NUMBER: Final = "#file"
-ROW_NUMBER: Final = "#row"
+FILE_NUMBER: Final = "\x1ffile"
+ROW_NUMBER: Final = "\x1frow"
+"""Names of places beside a table's columns, which have no control characters."""
 
 
 def inlined_rows(
     files: Sequence[AddFile], fields: tuple[Field, ...], store: ObjectStore, schemas: Mapping[int, Schema]
 ) -> pa.Table:
     """Rows of files inside the log that are in the table, as these fields. At most one get a file, side by side."""
-    read_inlined(store, files, schemas)  # all at once; what follows finds them in memory
+    _fetch(files, store, schemas)
     schema = plain_schema(fields)
     batches = (batch for file in files for batch in read_batches(store, file, schemas[file.schema_id], fields, schema))
     return pa.Table.from_batches(batches, schema)
+
+
+def _fetch(files: Sequence[AddFile], store: ObjectStore, schemas: Mapping[int, Schema]) -> None:
+    """Get rows inside the log all at once, so that whoever reads file by file finds them in memory."""
+    read_inlined(store, [file for file in files if file.is_inlined], schemas)
 
 
 def numbered_rows(
     files: Sequence[tuple[int, AddFile]], fields: tuple[Field, ...], store: ObjectStore, schemas: Mapping[int, Schema]
 ) -> pa.Table:
     """The same with the number of the file, which is given, and that of the row inside it as two more columns."""
-    read_inlined(store, [file for _, file in files], schemas)
+    _fetch([file for _, file in files], store, schemas)
     schema = plain_schema(fields)
     numbered = schema.append(pa.field(FILE_NUMBER, pa.int64())).append(pa.field(ROW_NUMBER, pa.int64()))
     vectors = read_vectors(store, [file for _, file in files])

@@ -60,7 +60,7 @@ _PLAIN: Final = frozenset(
 )
 """Types of parameters whose `repr` says all about them."""
 _PLANNED: Final = re.compile(r"\bplanning\.(t\d+_\d+)$")
-_BEYOND_A_ROW: Final = frozenset(("SUBQUERY", "WINDOW", "POSITIONAL_REFERENCE"))
+_BEYOND_A_ROW: Final = frozenset(("SUBQUERY", "WINDOW", "POSITIONAL_REFERENCE", "PARAMETER"))
 """Classes of expressions whose value is not one of the row's own columns' doing."""
 _COUNT: Final = "count_star()"
 """The aggregate that needs no column. That a scan is said to have none proves nothing: sometimes it then has all."""
@@ -184,11 +184,7 @@ class Planner:
 
         """
         with closing(self.cursor()) as cursor:
-            tree = one_expression(cursor, text)
-            if any(part.get("class") in _BEYOND_A_ROW for part in nodes(tree)):
-                raise InvalidError(
-                    f"the condition {text!r} looks beyond one row: it has a subquery, a window or a position"
-                )
+            refuse_beyond_a_row(one_expression(cursor, text), f"the condition {text!r}")
             planned = self._show(cursor, ROWS, {ROWS: schema})
             _check_boolean(cursor, text)
             if now_us is None and reads_clock(text):
@@ -230,6 +226,17 @@ class Planner:
     def is_full(self) -> bool:
         """Whether it is time to begin anew with another database."""
         return len(self._shapes) >= _SHAPES_MAX
+
+
+def refuse_beyond_a_row(tree: Any, told: str) -> None:
+    """Make sure that an expression's value is the doing of the row's own columns, as far as its text says that.
+
+    Raises:
+        InvalidError: it is not; `told` says which expression it is.
+
+    """
+    if any(part.get("class") in _BEYOND_A_ROW for part in nodes(tree)):
+        raise InvalidError(f"{told} looks beyond one row: it has a subquery, a window, a position or a parameter")
 
 
 def _question(text: str, tables: Mapping[str, Schema], parameters: Any) -> Hashable | None:

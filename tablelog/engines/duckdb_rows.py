@@ -6,6 +6,7 @@ live rows are seen. Every stream has a cursor of its own, and reads only as fast
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 import duckdb
@@ -13,9 +14,11 @@ import pyarrow as pa
 
 from tablelog.engines.arrow import FILE_NUMBER, ROW_NUMBER
 from tablelog.engines.duckdb import ENGINE
-from tablelog.engines.duckdb_plan import ROWS
+from tablelog.engines.duckdb_parse import nodes, one_expression
+from tablelog.engines.duckdb_plan import ROWS, refuse_beyond_a_row
 from tablelog.engines.duckdb_text import first_line, quote, select_nothing, sql_type
 from tablelog.errors import CorruptionError, InvalidError
+from tablelog.format.types import Time, Timestamp, TimeUnit
 from tablelog.parquet.reader import check_file
 
 if TYPE_CHECKING:
@@ -23,13 +26,13 @@ if TYPE_CHECKING:
 
     from tablelog.engines.duckdb import Cursor
     from tablelog.format.actions import AddFile
-    from tablelog.format.types import Field
+    from tablelog.format.types import DataType, Field
     from tablelog.ops.scan import ScanPlan
     from tablelog.store.base import ObjectStore
 
 SOURCE: Final = "s"
 """The name by which a condition calls the rows that are merged into a table."""
-SOURCE_NUMBER: Final = "#source"
+SOURCE_NUMBER: Final = "\x1fsource"
 PLACE: Final = f"{ROWS}.{quote(FILE_NUMBER)}, {ROWS}.{quote(ROW_NUMBER)}"
 
 
@@ -58,8 +61,20 @@ def change(
 
 def assigned(field: Field, expression: str | None) -> str:
     """A column as it becomes: what an expression gives, cast as an assignment is, or what it was."""
-    value = f"{ROWS}.{quote(field.name)}" if expression is None else f"CAST(({expression}\n) AS {sql_type(field.type)})"
+    value = f"{ROWS}.{quote(field.name)}" if expression is None else cast_to(field.type, expression)
     return f"{value} AS {quote(field.name)}"
+
+
+def cast_to(type_: DataType, expression: str) -> str:
+    """What an expression gives, as a column of the type takes it; digits behind the milliseconds are cut off."""
+    value = f"CAST(({expression}\n) AS {sql_type(type_)})"
+    match type_:
+        case Timestamp(unit=TimeUnit.MS):
+            return f"date_trunc('millisecond', {value})"
+        case Time(unit=TimeUnit.MS):
+            return f"date_trunc('millisecond', DATE '1970-01-01' + {value})::TIME"
+        case _:
+            return value
 
 
 def meet(plan: ScanPlan, store: ObjectStore, keys: pa.Table) -> Iterator[pa.RecordBatch]:
@@ -77,23 +92,55 @@ def numbered(rows: pa.Table, fields: Sequence[Field]) -> tuple[pa.Table, str]:
     return rows.append_column(SOURCE_NUMBER, numbers), ", ".join([*columns, quote(SOURCE_NUMBER)])
 
 
-def bind(fields: tuple[Field, ...], text: str, told: str, source: tuple[pa.Table, str] | None = None) -> None:
-    """Make sure that a SELECT over the columns of a table makes sense; `told` is what a person wrote.
+def bind(
+    fields: tuple[Field, ...],
+    text: str,
+    told: str,
+    *,
+    type_: DataType | None = None,
+    tables: str = ROWS,
+    source: tuple[pa.Table, str] | None = None,
+) -> None:
+    """Make sure that an expression over a row of some tables makes sense: as a type's value, else as a condition.
+
+    `told` says what a person wrote where.
 
     Raises:
-        InvalidError: it does not.
+        InvalidError: it does not, or looks beyond the row.
 
     """
+    refuse_unnamed_columns(text, told)
     cursor = ENGINE.cursor()
     try:
-        cursor.connection.execute(f"CREATE TEMP VIEW {ROWS} AS {select_nothing(fields, numbered=True)}")
+        cursor.connection.execute(f"CREATE TEMP VIEW {ROWS} AS {select_nothing(fields)}")
         if source is not None:
             _show_source(cursor, *source)
-        cursor.relation(text)
+        value = f"({text}\n)" if type_ is None else cast_to(type_, text)
+        # In a WHERE, DuckDB itself refuses what gives more or fewer values than rows.
+        found = cursor.relation(f"SELECT {value} FROM {tables} WHERE ({text}\n) IS NULL").types[0]
     except duckdb.Error as error:
         raise InvalidError(f"{told}: {first_line(error)}") from error
     finally:
         cursor.connection.close()
+    if type_ is None and str(found) not in {"BOOLEAN", '"NULL"'}:
+        raise InvalidError(f"{told} is a {found}, not true or false")
+
+
+def refuse_unnamed_columns(text: str, told: str) -> None:
+    """Make sure that an expression looks at one row, and has no `COLUMNS(*)`: with its place, a row has more columns.
+
+    Raises:
+        InvalidError: it does not, or it is no expression; `told` says what a person wrote where.
+
+    """
+    with closing(ENGINE.planner.cursor()) as cursor:
+        try:
+            tree = one_expression(cursor, text)
+        except InvalidError as error:
+            raise InvalidError(f"{told}: {error}") from error
+    refuse_beyond_a_row(tree, told)
+    if any(node.get("type") == "STAR" for node in nodes(tree)):
+        raise InvalidError(f"{told} speaks of columns without naming them; name them")
 
 
 def stream(
