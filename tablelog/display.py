@@ -73,6 +73,7 @@ def rules(state: TableState) -> list[tuple[str, str]]:
         ("key", ", ".join(key(state))),
         *((f"check {name}", expression) for name, expression in metadata.checks.items()),
         *((f"property {name}", value) for name, value in metadata.properties.items()),
+        *((f"tag {name}", f"version {version}") for name, version in metadata.tags.items()),
     ]
     return [(word, said) for word, said in lines if said]
 

@@ -13,6 +13,9 @@ import typer
 from typer.core import TyperGroup
 
 from tablelog.cli.append import append
+from tablelog.cli.back import restore, revert, tag
+from tablelog.cli.changes import changes
+from tablelog.cli.compact import compact
 from tablelog.cli.demo import demo
 from tablelog.cli.expire import expire
 from tablelog.cli.failures import INTERRUPTED, report
@@ -83,6 +86,11 @@ app.command()(show)
 app.command()(history)
 app.command()(sql)
 app.command()(append)
+app.command()(changes)
+app.command()(tag)
+app.command()(restore)
+app.command()(revert)
+app.command()(compact)
 app.command()(expire)
 app.command()(verify)
 

@@ -81,6 +81,7 @@ def _facts(snapshot: Snapshot) -> dict[str, Any]:
         "key": key(snapshot.state),
         "checks": snapshot.checks,
         "properties": snapshot.properties,
+        "tags": dict(snapshot.state.metadata.tags),
     }
 
 
@@ -100,7 +101,10 @@ def _default(field: Field) -> str | None:
 
 
 def _file_facts(snapshot: Snapshot) -> list[dict[str, Any]]:
-    return [{"path": file.path, "rows": file.row_count, "bytes": file.size_bytes} for file in snapshot.files]
+    return [
+        {"path": file.path, "rows": file.live_row_count, "deleted": file.deleted_row_count, "bytes": file.size_bytes}
+        for file in snapshot.files
+    ]
 
 
 def _print_facts(snapshot: Snapshot, url: str) -> None:
@@ -134,9 +138,12 @@ def _print_columns(snapshot: Snapshot) -> None:
 
 
 def _print_files(snapshot: Snapshot) -> None:
-    table = grid("file", "rows", "size", right=("rows", "size"))
-    for file in snapshot.files[:_FILES_SHOWN]:
-        table.add_row(plain(file.path), f"{file.row_count:,}", size(file.size_bytes))
+    shown = snapshot.files[:_FILES_SHOWN]
+    has_deleted = any(file.deleted for file in shown)
+    table = grid("file", "rows", *(("deleted",) if has_deleted else ()), "size", right=("rows", "deleted", "size"))
+    for file in shown:
+        deleted = (f"{file.deleted_row_count:,}" if file.deleted else "",) if has_deleted else ()
+        table.add_row(plain(file.path), f"{file.live_row_count:,}", *deleted, size(file.size_bytes))
     out().print()
     out().print(table)
     rest = len(snapshot.files) - _FILES_SHOWN

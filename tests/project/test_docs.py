@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tablelog.ops.conflicts import RULES
+
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -35,3 +37,9 @@ def test_every_test_that_the_promises_name_exists() -> None:
         assert (ROOT / path).exists(), path
         if pattern:
             assert f"def {pattern.removesuffix('*')}" in (ROOT / path).read_text(), f"{path}::{pattern}"
+
+
+def test_the_rules_of_conflicts_are_those_of_the_code() -> None:
+    page = (ROOT / "docs" / "concurrency.md").read_text()
+    rows = [f"| {rule.mine} | {rule.theirs} | {rule.outcome} |" for rule in RULES]
+    assert "\n".join(rows) in page
