@@ -20,9 +20,7 @@ def restore(
     lake: LakeOrTable,
     table: TableName = None,
     *,
-    version: Annotated[
-        int | None, typer.Option("--version", min=0, metavar="N", help="As it was at version N.")
-    ] = None,
+    version: Annotated[int | None, typer.Option("--version", min=0, metavar="N", help="As of version N.")] = None,
     timestamp: Annotated[
         str | None, typer.Option("--timestamp", metavar="TIME", help="As it was then, such as '2026-11-01 09:00'.")
     ] = None,

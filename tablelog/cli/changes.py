@@ -19,7 +19,7 @@ def changes(
     *,
     since: Annotated[
         int,
-        typer.Option("--since", min=-1, metavar="N", help="After version N; -1 for the beginning.", show_default=False),
+        typer.Option("--since", min=-1, metavar="N", help="After version N; -1: all.", show_default=False),
     ],
     until: Annotated[
         int | None, typer.Option("--until", min=0, metavar="N", help="Up to version N; the newest unless said.")

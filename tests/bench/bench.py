@@ -62,7 +62,11 @@ class Bench:
 
     def _takes_part(self, spec: Spec) -> bool:
         wanted = self.options.peers
-        if spec.name != "tablelog" and wanted is not None and not any(spec.name.startswith(each) for each in wanted):
+        if (
+            spec.module != "tablelog_lake"
+            and wanted is not None
+            and not any(spec.name.startswith(each) for each in wanted)
+        ):
             return False
         if spec.name not in self.versions and spec.name not in self.missing:
             try:

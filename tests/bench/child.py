@@ -11,6 +11,7 @@ import os
 import resource
 import sys
 from dataclasses import asdict
+from functools import partial
 from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,10 @@ from tests.bench.dataset import mapped, streamed
 from tests.bench.measure import MB, flush, measured, peak_mb
 from tests.bench.queries import Query, fingerprint
 from tests.bench.rows import append_rows
-from tests.bench.systems.base import EntriesSystem, Place
+from tests.bench.systems.base import ChangingSystem, EntriesSystem, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import TextIO
 
     from tests.bench.systems.base import System, Way
@@ -110,19 +111,23 @@ class Child:
     def write(self, path: str, times: int) -> dict[str, float]:
         """A new table: from mapped memory, or `times` times over as a stream."""
         source = streamed(path, times) if times else mapped(path)
-        before_mb = peak_mb()
-        with measured() as cost:
-            self._system.write(source)
-        peak = peak_mb()
+        costs = _costs(partial(self._system.write, source))
         with measured() as flushed:
             flush(self._place.local)
-        return {
-            "s": cost.wall_ms / 1e3,
-            "cpu_s": cost.cpu_ms / 1e3,
-            "flush_s": flushed.wall_ms / 1e3,
-            "before_mb": before_mb,
-            "peak_mb": peak,
-        }
+        return {**costs, "flush_s": flushed.wall_ms / 1e3}
+
+    def upsert(self, path: str) -> dict[str, float]:
+        """Rows of a file into the table, which is opened beforehand."""
+        rows = mapped(path)
+        assert isinstance(self._system, ChangingSystem)
+        self._system.open()
+        return _costs(partial(self._system.upsert, rows))
+
+    def delete(self, where: str) -> dict[str, float]:
+        """Rows out of the table, which is opened beforehand."""
+        assert isinstance(self._system, ChangingSystem)
+        self._system.open()
+        return _costs(partial(self._system.delete, where))
 
     def ways(self) -> list[str]:
         """Names of the ways to ask; opens the table."""
@@ -205,6 +210,14 @@ def main() -> None:
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
     os._exit(0)  # some systems keep threads that never end
+
+
+def _costs(change: Callable[[], None]) -> dict[str, float]:
+    """What a change of millions of rows takes."""
+    before_mb = peak_mb()
+    with measured() as cost:
+        change()
+    return {"s": cost.wall_ms / 1e3, "cpu_s": cost.cpu_ms / 1e3, "before_mb": before_mb, "peak_mb": peak_mb()}
 
 
 def _version(package: str) -> str:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from tests.bench.rows import COUNTRIES, SCHEMA
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 _BATCH_ROWS: Final = 250_000
@@ -17,16 +17,21 @@ _SEED: Final = 42
 _BEGIN_US: Final = 1_700_000_000_000_000
 
 
-def dataset(folder: Path, row_count: int) -> Path:
-    """The file with that many rows; made if it is not there yet."""
-    path = folder / f"rows-{row_count}.arrow"
+def dataset(folder: Path, row_count: int, *, step: int = 1) -> Path:
+    """The file with that many rows, whose ids are the multiples of `step` from 0 on; made if it is not there yet."""
+    path = folder / f"rows-{row_count}-{step}.arrow"
     if not path.exists():
-        unfinished = path.with_suffix(".tmp")
-        with pa.OSFile(str(unfinished), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
-            for batch in _batches(row_count):
-                writer.write_batch(batch)
-        unfinished.rename(path)
+        write_rows(path, _batches(row_count, step))
     return path
+
+
+def write_rows(path: Path, batches: Iterable[pa.RecordBatch]) -> None:
+    """A file for `mapped` and `streamed`, whole or not there."""
+    unfinished = path.with_suffix(".tmp")
+    with pa.OSFile(str(unfinished), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+    unfinished.rename(path)
 
 
 def mapped(path: str) -> pa.Table:
@@ -47,16 +52,17 @@ def streamed(path: str, times: int) -> pa.RecordBatchReader:
     return pa.RecordBatchReader.from_batches(SCHEMA, batches())
 
 
-def _batches(row_count: int) -> Iterator[pa.RecordBatch]:
+def _batches(row_count: int, step: int) -> Iterator[pa.RecordBatch]:
     import numpy as np  # noqa: PLC0415 - children that only append have none
 
     random = np.random.default_rng(_SEED)
     for start in range(0, row_count, _BATCH_ROWS):
-        yield _batch(random, start, min(_BATCH_ROWS, row_count - start))
+        yield random_rows(random, step * np.arange(start, min(start + _BATCH_ROWS, row_count)))
 
 
-def _batch(random: Any, start: int, count: int) -> pa.RecordBatch:
-    ids = pa.array(range(start, start + count), pa.int64()).to_numpy()
+def random_rows(random: Any, ids: Any) -> pa.RecordBatch:
+    """Rows with these ids; a NumPy generator decides on everything else."""
+    count = len(ids)
     names = random.integers(0, 3_000_000, count)
     columns = [
         ids,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,12 +12,25 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+_COLUMN_SUMS: Final = (
+    "sum(id)::BIGINT AS i",
+    "sum(extract(epoch FROM placed_at)) AS t",
+    "sum(CASE WHEN country < 'DE' THEN 1 ELSE 0 END)::BIGINT AS c",
+    "sum(round(price * 100))::BIGINT AS p",
+    "sum(weight) AS w",
+    "sum(quantity)::BIGINT AS q",
+    "sum(CASE WHEN name < 'item-1500000' THEN 1 ELSE 0 END)::BIGINT AS a",
+    "sum(CASE WHEN active THEN 1 ELSE 0 END)::BIGINT AS b",
+)
+"""One of each column, none of which statistics could answer."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
     """One question about a table of `rows.SCHEMA`."""
 
     kind: str
-    """`aggregate`, `group`, `range` (half-open, two ids) or `ids`."""
+    """`aggregate`, `columns` (an aggregate of each), `group`, `range` (half-open, two ids) or `ids`."""
     ids: tuple[int, ...] = ()
 
     @property
@@ -37,6 +50,8 @@ class Query:
             case "aggregate":
                 columns = "count(*) AS n, sum(price) AS p, avg(weight) AS w, sum(quantity)::BIGINT AS q, max(id) AS i"
                 return f"SELECT {columns} FROM {table}"
+            case "columns":
+                return f"SELECT count(*) AS n, {', '.join(_COLUMN_SUMS)} FROM {table}"
             case "group":
                 return f"SELECT country, count(*) AS n, avg(price) AS p FROM {table} GROUP BY country"
             case _:
@@ -56,6 +71,19 @@ class Query:
                     weight.mean().alias("w"),
                     whole,
                     pl.max("id").alias("i"),
+                )
+            case "columns":
+                id_, quantity, country, name = (pl.col(each) for each in ("id", "quantity", "country", "name"))
+                frame = frame.select(
+                    pl.len().alias("n"),
+                    id_.sum().alias("i"),
+                    (pl.col("placed_at").dt.epoch("us") / 1e6).sum().alias("t"),
+                    (country < "DE").cast(pl.Int64).sum().alias("c"),
+                    (pl.col("price") * 100).round().cast(pl.Int64).sum().alias("p"),
+                    pl.col("weight").sum().alias("w"),
+                    quantity.cast(pl.Int64).sum().alias("q"),
+                    (name < "item-1500000").cast(pl.Int64).sum().alias("a"),
+                    pl.col("active").cast(pl.Int64).sum().alias("b"),
                 )
             case "group":
                 frame = frame.group_by("country").agg(pl.len().alias("n"), pl.col("price").mean().alias("p"))
@@ -83,10 +111,13 @@ def point(row_count: int, number: int = 0) -> Query:
 
 
 def fingerprint(answer: pa.Table) -> list[float]:
-    """Rows and sums of numeric columns, to eight digits: additions in another order differ in the last few."""
+    """Rows and sums of numeric columns.
+
+    Sums of floats are to eight digits: additions in another order differ in the last few.
+    """
     sums: Sequence[Any] = [
         pc.sum(column).as_py()
         for column in answer.columns
         if pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
     ]
-    return [answer.num_rows, *(float(f"{value or 0:.8g}") for value in sums)]
+    return [answer.num_rows, *(float(f"{value:.8g}") if isinstance(value, float) else value or 0 for value in sums)]

@@ -91,8 +91,8 @@ def verdicts(table: Table) -> list[str]:
 
 
 def _is_ours(name: str) -> bool:
-    """Whether a row is tablelog's, or one of its ways."""
-    return name == OURS or name.startswith(f"{OURS}: ")
+    """Whether a row is tablelog's, or one of its ways, or tables set up in another way."""
+    return name == OURS or name.startswith((f"{OURS}: ", f"{OURS}-"))
 
 
 def _verdict(own: float, others: dict[str, float], digits: int) -> str:

@@ -63,6 +63,17 @@ class System(Protocol):
         """Ways to ask the open table, the system's own best ones."""
 
 
+@runtime_checkable
+class ChangingSystem(System, Protocol):
+    """One whose rows can be replaced and taken out, each in one commit."""
+
+    def upsert(self, rows: pa.Table) -> None:
+        """Put these rows in the place of those that have the same `id`, and add the rest."""
+
+    def delete(self, where: str) -> None:
+        """Take out the rows that fulfil a condition in SQL."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
     """What a system would read to find an id."""

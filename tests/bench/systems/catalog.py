@@ -38,6 +38,13 @@ SPECS: Final = {
             durable="fsync of every file and its folder",
         ),
         Spec(
+            name="tablelog-keyed",
+            module="tablelog_lake",
+            packages=("tablelog", "duckdb", "polars", "pyarrow"),
+            settings={"key": "id"},
+            durable="fsync of every file and its folder",
+        ),
+        Spec(
             name="floor",
             module="floor",
             packages=("pyarrow",),

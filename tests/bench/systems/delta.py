@@ -48,6 +48,13 @@ class Delta:
     def write(self, rows: pa.Table | pa.RecordBatchReader) -> None:
         write_deltalake(self._uri, rows, storage_options=self._options)
 
+    def upsert(self, rows: pa.Table) -> None:
+        merge = self._table.merge(rows, "target.id = source.id", source_alias="source", target_alias="target")
+        merge.when_matched_update_all().when_not_matched_insert_all().execute()
+
+    def delete(self, where: str) -> None:
+        self._table.delete(where)
+
     def open(self) -> None:
         self._table = DeltaTable(self._uri, storage_options=self._options)
 

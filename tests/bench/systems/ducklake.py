@@ -27,7 +27,7 @@ class DuckLake:
         prefix = "sqlite:" if catalog == "sqlite" else ""
         self._attach = (
             f"ATTACH 'ducklake:{prefix}{place.local}/catalog.{catalog}' AS lake "
-            f"(DATA_PATH '{place.root}/data', DATA_INLINING_ROW_LIMIT {inline_rows})"
+            f"(DATA_PATH '{place.root}/data', OVERRIDE_DATA_PATH true, DATA_INLINING_ROW_LIMIT {inline_rows})"
         )
         self._connection = loaded(*(("ducklake", "sqlite_scanner") if catalog == "sqlite" else ("ducklake",)))
 
@@ -46,6 +46,15 @@ class DuckLake:
     def write(self, rows: pa.Table | pa.RecordBatchReader) -> None:
         self._connect().register("written", rows)
         self._connection.execute("CREATE TABLE lake.t AS FROM written")
+
+    def upsert(self, rows: pa.Table) -> None:
+        self._connection.register("changed", rows)
+        self._connection.execute(
+            "MERGE INTO lake.t USING changed USING (id) WHEN MATCHED THEN UPDATE WHEN NOT MATCHED THEN INSERT"
+        )
+
+    def delete(self, where: str) -> None:
+        self._connection.execute(f"DELETE FROM lake.t WHERE {where}")
 
     def open(self) -> None:
         self._connect()

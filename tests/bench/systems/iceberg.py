@@ -47,6 +47,12 @@ class Iceberg:
         self.create()
         self._table.append(rows)
 
+    def upsert(self, rows: pa.Table) -> None:
+        self._table.upsert(rows, join_cols=["id"])
+
+    def delete(self, where: str) -> None:
+        self._table.delete(where)
+
     def open(self) -> None:
         self._table = load_catalog("bench", **self._properties).load_table("b.t")
 

@@ -39,6 +39,13 @@ class Lance:
     def write(self, rows: pa.Table | pa.RecordBatchReader) -> None:
         self._dataset = lance.write_dataset(rows, self._uri, storage_options=self._options)
 
+    def upsert(self, rows: pa.Table) -> None:
+        merge = self._dataset.merge_insert("id")
+        merge.when_matched_update_all().when_not_matched_insert_all().execute(rows)
+
+    def delete(self, where: str) -> None:
+        self._dataset.delete(where)
+
     def open(self) -> None:
         self._dataset = lance.dataset(self._uri, storage_options=self._options)
 

@@ -21,8 +21,9 @@ _NOTHING = pa.table({})
 
 
 class Tablelog:
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, *, key: str | None = None) -> None:
         self._root = place.root
+        self._key = key
         self._options: dict[str, Any] | None = None
         if place.s3:
             self._options = {
@@ -44,7 +45,16 @@ class Tablelog:
         self._table.append(rows)
 
     def write(self, rows: pa.Table | pa.RecordBatchReader) -> None:
-        self._table = self._connect().create_table("t", rows)
+        self._table = self._connect().create_table("t", rows, key=self._key)
+
+    def upsert(self, rows: pa.Table) -> None:
+        if self._key is None:
+            self._table.upsert(rows, on="id")
+        else:
+            self._table.upsert(rows)
+
+    def delete(self, where: str) -> None:
+        self._table.delete(where)
 
     def open(self) -> None:
         self._table = self._connect().table("t")
@@ -89,5 +99,5 @@ class Tablelog:
         }
 
 
-def make(place: Place) -> System:
-    return Tablelog(place)
+def make(place: Place, *, key: str | None = None) -> System:
+    return Tablelog(place, key=key)
