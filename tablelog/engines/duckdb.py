@@ -170,20 +170,29 @@ class Cursor:
             parts.append(select_layout(layout, f"getvariable({quote_text(own)})", bits, start))
         self._show(f"TEMP VIEW {quote(name)}", parts, plan, store, numbered=numbered)
 
-    def suspects(self, name: str, plan: ScanPlan) -> Iterator[AddFile]:
-        """Files of what was presented, numbered, that seem to have other rows or columns than the log says.
+    def mistyped(self, name: str, plan: ScanPlan, *, first: bool = False) -> Iterator[AddFile]:
+        """Files of what was presented, numbered, of which one has other types than the log says; most often none.
 
-        Most often none; no request for files that were read, because DuckDB keeps their ends.
+        No request for files of which something was read, because DuckDB keeps their ends: where nothing was yet, that
+        is the `first` one of each layout, whose types the others are cast to.
         """
+        for paths, layout in self._scanned(name, plan):
+            text = select_mistyped(layout, f"{paths}[:1]" if first else paths)
+            if self.connection.execute(text).fetchone():
+                yield from layout.files
+
+    def miscounted(self, name: str, plan: ScanPlan) -> Iterator[AddFile]:
+        """Likewise, files with other row counts than the log says."""
+        for paths, layout in self._scanned(name, plan):
+            counts = self.connection.execute(select_row_counts(paths)).fetchall()
+            every = zip(layout.files, counts, strict=True)
+            yield from (file for file, (count,) in every if count != file.row_count)
+
+    def _scanned(self, name: str, plan: ScanPlan) -> Iterator[tuple[str, Layout]]:
+        """Layouts that DuckDB reads itself where rows are numbered, and an expression for the paths of their files."""
         for number, layout in enumerate(plan.layouts):
             if can_be_scanned(layout, numbered=True):
-                paths = f"getvariable({quote_text(f'{name}:{number}')})"
-                counts = self.connection.execute(select_row_counts(paths)).fetchall()
-                if self.connection.execute(select_mistyped(layout, paths)).fetchone():
-                    yield from layout.files
-                else:
-                    every = zip(layout.files, counts, strict=True)
-                    yield from (file for file, (count,) in every if count != file.row_count)
+                yield f"getvariable({quote_text(f'{name}:{number}')})", layout
 
     def present_to_all(self, schema: str, name: str, plan: ScanPlan, store: ObjectStore) -> None:
         """The same in a schema of the database, where every cursor of it sees them; what is no file is copied there."""
@@ -226,7 +235,7 @@ class Cursor:
 
 
 def _rows(layout: Layout, plan: ScanPlan, store: ObjectStore, first: int | None) -> pa.Table:
-    """Live rows of files that DuckDB cannot open, or not as it has to; numbered from file `first` on if that is given."""
+    """Live rows of files that DuckDB cannot open, or not as it has to; numbered, from file `first` on, if given."""
     schemas = plan.state.metadata.schemas
     if first is None:
         return inlined_rows(layout.files, plan.fields, store, schemas)

@@ -165,20 +165,20 @@ def stream(
         cursor.present(ROWS, plan, store, numbered=True)
         if source is not None:
             _show_source(cursor, *source)
+        _check(cursor.mistyped(ROWS, plan, first=True), plan, store)
         yield from cursor.relation(text).to_arrow_reader()
-        suspects = list(cursor.suspects(ROWS, plan))
-    except (duckdb.Error, pa.ArrowException, OSError) as error:
+        _check((*cursor.mistyped(ROWS, plan), *cursor.miscounted(ROWS, plan)), plan, store)
+    except (duckdb.Error, pa.ArrowException, OSError, CorruptionError) as error:
         _check(plan.files, plan, store)  # the engine names no file, or says something else
+        if isinstance(error, CorruptionError):
+            raise
         raise InvalidError(first_line(error)) from error
-    except CorruptionError:
-        _check(plan.files, plan, store)
-        raise
     finally:
         cursor.connection.close()
-    _check(suspects, plan, store)
 
 
 def _check(files: Iterable[AddFile], plan: ScanPlan, store: ObjectStore) -> None:
+    """Raise what is wrong with files; what DuckDB reads as they are would be written into the log as true."""
     for file in files:
         check_file(store, file, plan.state.metadata.schemas[file.schema_id])
 

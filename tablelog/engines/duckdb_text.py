@@ -163,7 +163,7 @@ def select_mistyped(layout: Layout, paths: str) -> str:
         return "SELECT 1 WHERE false"
     return (
         f"SELECT 1 FROM parquet_schema({paths}) AS found, (VALUES {', '.join(wanted)}) AS wanted(name, id, type) "
-        "WHERE found.name = wanted.name AND coalesce(found.field_id, id) = id AND found.duckdb_type <> wanted.type LIMIT 1"
+        "WHERE found.name = wanted.name AND coalesce(found.field_id, id) = id AND duckdb_type <> wanted.type LIMIT 1"
     )
 
 

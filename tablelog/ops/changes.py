@@ -11,7 +11,7 @@ written for the feed; inlined rows, vectors and moved rows are looked at with th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
@@ -19,7 +19,7 @@ from pyroaring import BitMap
 
 from tablelog.format.actions import RowChange
 from tablelog.parquet.arrow import arrow_schema
-from tablelog.parquet.contents import read_vector, read_vectors
+from tablelog.parquet.contents import read_vectors
 from tablelog.parquet.reader import read_every_row
 from tablelog.parquet.vectors import deleted_mask
 
@@ -63,7 +63,8 @@ def row_events(store: ObjectStore, changes: FileChanges) -> Iterator[RowEvent]:
         if file.path in gone:
             for kind, vector in ((DELETE, gone[file.path].deleted), (BEFORE, gone[file.path].updated)):
                 if vector is not None:
-                    yield RowEvent(kind, file, read_vector(store, vector))
+                    taken = read_vectors(store, [replace(file, deleted=vector)])[file.path]
+                    yield RowEvent(kind, file, taken)
             continue
         left = after.get(file.path, _NONE) if file.path in renewed else BitMap(range(file.row_count))
         went = left - before.get(file.path, _NONE)

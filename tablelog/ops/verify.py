@@ -14,13 +14,12 @@ from tablelog.format import names
 from tablelog.log.file_rows import file_actions
 from tablelog.log.merging import merge
 from tablelog.ops.log_check import LogCheck, Problem
-from tablelog.parquet.contents import read_vectors
-from tablelog.parquet.reader import check_file
+from tablelog.parquet.contents import read_inlined, read_vectors
 from tablelog.store.base import ByteRange, is_far
 from tablelog.store.together import together
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tablelog.format.actions import AddFile
     from tablelog.log.history import TableHistory
@@ -75,20 +74,13 @@ def verify_table(check: LogCheck, history: TableHistory, *, read: bool) -> Verif
     store = check.store
     sizes = {info.key: info.size_bytes for info in store.list("") if not info.key.startswith(names.LOG)}
     files = list(_retained_files(history))
-
+    once = {file.path: file for file in files}  # whose rows are deleted by and by comes again with each vector
+    dirty = [file for file in files if file.deleted is not None]
     schemas = history.schemas if history.lineage.parts else {}
 
-    def problem(file: AddFile) -> Problem | None:
-        try:
-            if read or file.is_inlined:
-                read_vectors(store, [file])
-            if file.is_inlined:
-                check_file(store, file, schemas[file.schema_id])
-                return None
-        except TablelogError as error:
-            return Problem(object=file.path, problem=str(error))
-        if file.deleted is not None and file.deleted.path not in {None, *sizes}:
-            return Problem(object=str(file.deleted.path), problem="the log needs it and it is missing")
+    def of_data(file: AddFile) -> Problem | None:
+        if file.is_inlined:
+            return _told(file.path, lambda: read_inlined(store, [file], schemas))
         if file.path not in sizes:
             return Problem(object=file.path, problem="the log needs it and it is missing")
         if sizes[file.path] != file.size_bytes:
@@ -98,14 +90,40 @@ def verify_table(check: LogCheck, history: TableHistory, *, read: bool) -> Verif
             return Problem(object=file.path, problem="its bytes are not those that were written: the CRC-32 is another")
         return None
 
-    found = together(problem, files, side_by_side=read and is_far(store))
+    def of_vector(file: AddFile) -> Problem | None:
+        assert file.deleted is not None
+        place = file.deleted.path
+        if place is not None and place not in sizes:
+            return Problem(object=place, problem="the log needs it and it is missing")
+        return (
+            _told(place or file.path, lambda: read_vectors(store, [file], anew=True)) if read or place is None else None
+        )
+
+    side_by_side = read and is_far(store)
+    found = [
+        *together(of_data, list(once.values()), side_by_side=side_by_side),
+        *together(of_vector, dirty, side_by_side=side_by_side),
+    ]
+    stored = [file for file in once.values() if not file.is_inlined]
+    vectors = {file.deleted.path for file in dirty if file.deleted is not None and file.deleted.path is not None}
     return Verification(
         url=store.url,
         versions=max(0, check.newest + 1 - history.horizon),
-        objects=len(check.sizes) + len(files),
-        size_bytes=sum(check.sizes.values()) + sum(file.size_bytes for file in files),
+        objects=len(check.sizes) + len(stored) + len(vectors),
+        size_bytes=sum(check.sizes.values())
+        + sum(file.size_bytes for file in stored)
+        + sum(sizes.get(path, 0) for path in vectors),
         problems=(*check.problems, *(each for each in found if each is not None)),
     )
+
+
+def _told(place: str, look: Callable[[], object]) -> Problem | None:
+    """What looking at an object says of it."""
+    try:
+        look()
+    except TablelogError as error:
+        return Problem(object=place, problem=str(error))
+    return None
 
 
 def _retained_files(history: TableHistory) -> Iterator[AddFile]:

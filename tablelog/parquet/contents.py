@@ -36,43 +36,49 @@ _ROWS: Final[Kept[tuple[str, str, int, int], bytes]] = Kept(_KEPT_BYTES)
 """By store, path, size and checksum."""
 
 
-def read_vector(store: ObjectStore, vector: DeletionVector) -> BitMap:
-    """The rows that a vector says are deleted. No request if it is inline or was read before, else one.
+def read_vector(store: ObjectStore, vector: DeletionVector, path: str, *, anew: bool = False) -> BitMap:
+    """The rows that a vector says are deleted. No request if it is inline or, unless `anew`, was read before, else one.
+
+    `path` is that of the file whose rows they are, for messages.
 
     Raises:
         CorruptionError: it is missing, damaged, or holds another number of rows.
 
     """
     if vector.inline is not None:
-        return _checked(decode_vector(vector.inline, "a deletion vector in the log"), vector)
+        name = f"the deletion vector of {path} in the log"
+        return _checked(decode_vector(vector.inline, name), vector, name)
     assert vector.path is not None
-    place = (store.url, vector.path, vector.offset)
-    rows = _VECTORS.get(place)
+    name, place = f"{store.url}/{vector.path}", (store.url, vector.path, vector.offset)
+    rows = None if anew else _VECTORS.get(place)
     if rows is None:
         span = ByteRange(start=vector.offset, end=vector.offset + vector.size_bytes)
         try:
             blob = store.get(vector.path, span)
         except NotFoundError as error:
-            raise CorruptionError(f"{store.url}/{vector.path} is in the log but not in the store") from error
-        rows = decode_vector(bytes(blob), f"{store.url}/{vector.path}")
+            raise CorruptionError(f"{name} is in the log but not in the store") from error
+        rows = decode_vector(bytes(blob), name)
         _VECTORS.put(place, rows, vector.size_bytes)
-    return _checked(rows, vector)
+    return _checked(rows, vector, name)
 
 
-def _checked(rows: BitMap, vector: DeletionVector) -> BitMap:
+def _checked(rows: BitMap, vector: DeletionVector, name: str) -> BitMap:
     if len(rows) != vector.row_count:
-        where = vector.path or "the log"
-        raise CorruptionError(f"a deletion vector in {where} has {len(rows)} rows, the log says {vector.row_count}")
+        raise CorruptionError(f"{name}: it has {len(rows)} rows, the log says {vector.row_count}")
     return rows
 
 
-def read_vectors(store: ObjectStore, files: Iterable[AddFile]) -> dict[str, BitMap]:
-    """Deleted rows of those files that have any, by path. One get for each that is not in memory, side by side."""
+def read_vectors(store: ObjectStore, files: Iterable[AddFile], *, anew: bool = False) -> dict[str, BitMap]:
+    """Deleted rows of those files that have any, by path.
+
+    One get for each that is not in memory, or for all that are not in the log if they are to be read `anew`; side by
+    side.
+    """
     dirty = [(file, file.deleted) for file in files if file.deleted is not None]
 
     def read(each: tuple[AddFile, DeletionVector]) -> BitMap:
         file, vector = each
-        rows = read_vector(store, vector)
+        rows = read_vector(store, vector, file.path, anew=anew)
         if rows and rows.max() >= file.row_count:
             raise CorruptionError(f"row {rows.max()} of {file.path} is said to be deleted; it has {file.row_count}")
         return rows
