@@ -56,6 +56,10 @@ _SETTINGS: Final = {
 }
 
 
+_REVERSED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+"""Bytes with their bits in the opposite order."""
+
+
 def new_database() -> tuple[duckdb.DuckDBPyConnection, StoreFileSystem]:
     """An empty in-memory database that can open files of any store; time zone UTC."""
     files = StoreFileSystem()
@@ -243,11 +247,11 @@ def _rows(layout: Layout, plan: ScanPlan, store: ObjectStore, first: int | None)
 
 
 def _bits(layout: Layout, store: ObjectStore) -> pa.Table:
-    """Deleted rows of a layout's files: the number of each file in it, and a bit for each row."""
+    """Deleted rows of a layout's files in one row: a list of blobs, each with a bit for every row of a file."""
     vectors = read_vectors(store, layout.files)
-    blobs = [bits(vectors[file.path], file.row_count) for file in layout.files]
-    numbers = pa.array(range(len(blobs)), pa.uint64())
-    return pa.table({"file": numbers, "bits": pa.array(blobs, pa.large_binary())})
+    # Bits are numbered from the lowest of each byte on, DuckDB counts from the highest.
+    blobs = [bits(vectors[file.path], file.row_count).translate(_REVERSED) for file in layout.files]
+    return pa.table({"bits": pa.array([blobs], pa.list_(pa.large_binary()))})
 
 
 def _unreadable(error: duckdb.Error, store: ObjectStore) -> CorruptionError | StoreError:

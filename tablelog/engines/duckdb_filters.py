@@ -98,7 +98,7 @@ class _Reader:
     def __init__(self, schema: Schema) -> None:
         self.columns = {f"c{field.id}": field for field in schema.fields}
 
-    def read(self, node: Mapping[str, Any]) -> Predicate:  # noqa: PLR0912 - one case per kind of node
+    def read(self, node: Mapping[str, Any]) -> Predicate:
         match node["type"]:
             case "CONJUNCTION_AND":
                 return And(tuple(self.read(child) for child in node["children"]))

@@ -31,6 +31,7 @@ _PRIMITIVES: Final = {
 }
 
 _MESSAGE_LINES_MAX: Final = 8
+_BITS: Final = '"#bits"'
 _VIRTUAL: Final = frozenset(("file_index", "file_row_number"))
 """Columns of every scan of Parquet files, unless the files have ones of that name."""
 
@@ -143,10 +144,10 @@ def select_layout(layout: Layout, paths: str, bits: str | None = None, first: in
     select = f"SELECT {', '.join(columns)} FROM {scan}"
     if bits is None:
         return select
-    # Bits are numbered from the lowest of each byte on, DuckDB counts from the highest.
+    # One row with the bits of all files, crossed with theirs, costs less than any kind of join.
     return (
-        f'{select} AS rows JOIN (SELECT file AS "#of", bits::BLOB::BIT AS "#bits" FROM {bits}) AS deleted '
-        f'ON "#of" = file_index WHERE get_bit("#bits", xor(file_row_number, 7)::INTEGER) = 0'
+        f"{select} AS rows, (SELECT bits::BLOB[]::BIT[] AS {_BITS} FROM {bits}) AS deleted "
+        f"WHERE get_bit({_BITS}[file_index::BIGINT + 1], file_row_number::INTEGER) = 0"
     )
 
 

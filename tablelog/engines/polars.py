@@ -211,7 +211,7 @@ def _scan_parquet(
     )
     if row is not None:
         assert gone is not None
-        frame = frame.filter(~by_name(row).as_expr().is_in(gone))
+        frame = frame.filter(~by_name(row).as_expr().is_in(gone.implode()))
     # A select of nothing but defaults would have one row; with_columns has as many as the files.
     columns = frame.with_columns(_projection(source, as_written, target) for source in layout.columns)
     return columns.select(by_name(source.field.name) for source in layout.columns)
