@@ -102,11 +102,13 @@ def read_inlined(store: ObjectStore, files: Iterable[AddFile], schemas: Mapping[
 
 
 def _content(store: ObjectStore, file: AddFile) -> bytes:
-    if file.content is not None:
-        return file.content
     if file.crc32 is None:
         raise CorruptionError(f"the rows of {file.path} have no checksum in the log")
-    return _ROWS.get((store.url, file.path, file.size_bytes, file.crc32)) or _from_commit(store, file)
+    place = (store.url, file.path, file.size_bytes, file.crc32)
+    if file.content is not None:
+        _ROWS.put(place, file.content, len(file.content))  # later commits may speak of the file without its rows
+        return file.content
+    return _ROWS.get(place) or _from_commit(store, file)
 
 
 def _from_commit(store: ObjectStore, file: AddFile) -> bytes:
