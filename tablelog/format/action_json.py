@@ -211,6 +211,8 @@ class ActionReader:
 
     def _read_add(self, body: Mapping[str, Any], version: int, number: int) -> AddFile:
         content = decode_base64(body["inline"]) if "inline" in body else None
+        if content is not None and ("path" in body or "size" in body):
+            raise CorruptionError("rows that stand in the commit have no path and no size of their own")
         path = names.check_path(body["path"]) if content is None else names.inlined(version, number)
         schema_id, partitioning_id = count(body["schema"]), count(body.get("partitioning", 0))
         if schema_id not in self._types:

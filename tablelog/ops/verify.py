@@ -74,7 +74,7 @@ def verify_table(check: LogCheck, history: TableHistory, *, read: bool) -> Verif
     store = check.store
     sizes = {info.key: info.size_bytes for info in store.list("") if not info.key.startswith(names.LOG)}
     files = list(_retained_files(history))
-    once = {file.path: file for file in files}  # whose rows are deleted by and by comes again with each vector
+    once = {(file.path, file.size_bytes, file.crc32): file for file in files}  # each comes again with each vector
     dirty = [file for file in files if file.deleted is not None]
     schemas = history.schemas if history.lineage.parts else {}
 

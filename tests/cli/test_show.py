@@ -67,11 +67,20 @@ def test_an_earlier_version_is_shown_by_number_or_time(run: Run, place: Path) ->
 def test_rows_and_files_are_shown_on_request(run: Run, place: Path) -> None:
     out = run("show", place, "orders", "--rows", "2", "--files").out
     assert "tea" in out
-    assert out.count(".parquet") == 2
+    assert out.count(".json#0") == 2
     table = run("show", place, "orders", "--rows", "2", "--files", "--json").json
     assert {"id": 1, "item": "tea", "price": 2.5, "at": "2026-01-05T10:00:00"} in table["sample"]
     assert len(table["sample"]) == 2
     assert sum(file["rows"] for file in table["file_list"]) == 3
+
+
+def test_a_file_is_shown_with_the_rows_of_it_that_are_in_the_table(run: Run, place: Path) -> None:
+    table = tl.connect(place).create_table("numbers", {"n": list(range(1000))})
+    table.delete("n < 10")
+    (file,) = run("show", place, "numbers", "--files", "--json").json["file_list"]
+    assert file["path"].startswith("data/")
+    assert file["rows"] == 990
+    assert " 990 " in run("show", place, "numbers", "--files").out
 
 
 def test_the_folder_of_a_table_is_enough(run: Run, place: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def grown(tmp_path: Path) -> Path:
     """A lake with a table of 21 versions and one with a single one."""
     lake = tl.connect(tmp_path / "grown")
-    table = lake.create_table("orders", {"id": "int64"})
+    table = lake.create_table("orders", {"id": "int64"}, properties={"inline_max_bytes": 0})
     for number in range(20):
         table.append({"id": [number]})
     lake.create_table("small", {"id": [1]})

@@ -52,4 +52,4 @@ def assert_reads(snapshot: tl.Snapshot, expected: Iterable[Row], lake: tl.Lake |
     for way, rows in readings(snapshot, lake).items():
         assert bag(rows) == wanted, way
     assert snapshot.row_count == len(snapshot) == len(wanted)
-    assert sum(file.row_count for file in snapshot.files) == len(wanted)
+    assert sum(file.live_row_count for file in snapshot.files) == len(wanted)

@@ -104,10 +104,11 @@ BEYOND = {
 }
 
 
-@pytest.fixture
-def table(lake: tl.Lake) -> tl.Table:
-    """The rows in four files, one of them with a single row."""
-    table = lake.create_table("t", {"id": "int64", "s": "string", "x": "double", "b": "boolean"})
+@pytest.fixture(params=[{}, {"inline_max_bytes": 0}], ids=["inlined", "files"])
+def table(lake: tl.Lake, request: pytest.FixtureRequest) -> tl.Table:
+    """The rows in four files or commits, one of them with a single row."""
+    columns = {"id": "int64", "s": "string", "x": "double", "b": "boolean"}
+    table = lake.create_table("t", columns, properties=request.param)
     for part in (ROWS[:2], ROWS[2:3], ROWS[3:5], ROWS[5:]):
         table.append(part)
     return table
@@ -181,14 +182,15 @@ class TestCosts:
         """Three files of three rows each, id 0 to 8; every third row of the last file has no price."""
         store = MeteredStore(MemoryStore())
         register_store("counted", lambda url, options: store)
-        table = tl.connect("counted://x").create_table("t", {"id": "int64", "price": "double"})
+        columns = {"id": "int64", "price": "double"}
+        table = tl.connect("counted://x").create_table("t", columns, properties={"inline_max_bytes": 0})
         for start in (0, 3, 6):
             prices = [1.0, 2.0, None if start == 6 else 3.0]
             table.append({"id": [start, start + 1, start + 2], "price": prices})
         yield table, store
 
     @pytest.mark.parametrize(
-        ("where", "removed", "rewritten", "read"),
+        ("where", "removed", "rewritten", "looked_into"),
         [
             ("true", 3, 0, 0),
             ("false", 0, 0, 0),
@@ -200,13 +202,17 @@ class TestCosts:
             ("id > 100 OR price < 0", 0, 0, 0),
             ("NOT (id < 3 OR id > 5)", 1, 0, 0),
             ("id BETWEEN 3 AND 5", 1, 0, 0),
+            ("id = 4", 0, 0, 1),
+            ("price = 2", 0, 0, 3),
             ("price >= 1", 3, 1, 1),
-            ("id = 4", 1, 1, 1),
+            ("id = 4 OR id >= 6", 1, 0, 1),
+            ("id % 3 > 0 AND id < 6", 2, 2, 2),
         ],
     )
     def test_files_are_read_only_where_some_rows_may_differ(
-        self, counted: tuple[tl.Table, MeteredStore], where: str, removed: int, rewritten: int, read: int
+        self, counted: tuple[tl.Table, MeteredStore], where: str, removed: int, rewritten: int, looked_into: int
     ) -> None:
+        """A file is removed unread if every row goes, rewritten if most go, and gets a vector if few do."""
         table, store = counted
         before = store.stats()
         commit = table.delete(where)
@@ -215,8 +221,62 @@ class TestCosts:
         assert spent.put == rewritten
         assert spent.put_if_absent == 1
         one_for_a_newer_version = 1
-        assert (spent.get > one_for_a_newer_version) == bool(read)
+        assert spent.get == one_for_a_newer_version + looked_into + rewritten
         assert spent.list == spent.head == spent.delete == 0
+
+    def test_a_delete_of_few_rows_is_one_conditional_put(self, counted: tuple[tl.Table, MeteredStore]) -> None:
+        table, store = counted
+        paths = {file.path: place for place, file in enumerate(table.snapshot().files)}
+        for where, deleted in (("id = 4", [0, 1, 0]), ("id IN (0, 8)", [1, 1, 1])):
+            before = store.stats()
+            commit = table.delete(where)
+            spent = store.stats() - before
+            assert (spent.put, spent.put_if_absent) == (0, 1)
+            assert (commit.files_removed, commit.files_added, commit.bytes_added) == (0, 0, 0)
+            files = sorted(table.snapshot().files, key=lambda file: paths[file.path])
+            assert len(files) == 3
+            assert [(file.row_count, file.deleted_row_count) for file in files] == [(3, each) for each in deleted]
+        before = store.stats()
+        assert table.delete("id = 5").files_removed == 1
+        assert (store.stats() - before).put == 1, "two of three rows are gone: the third moves"
+        assert sorted(table.to_arrow()["id"].to_pylist()) == [1, 2, 3, 6, 7]
+
+    def test_large_vectors_of_a_commit_are_one_object(self) -> None:
+        store = MeteredStore(MemoryStore())
+        register_store("counted", lambda url, options: store)
+        table = tl.connect("counted://x").create_table("t", {"id": "int64"}, properties={"inline_max_bytes": 0})
+        for start in (0, 100_000, 200_000):
+            table.append({"id": list(range(start, start + 100_000))})
+        before = store.stats()
+        commit = table.delete("hash(id) % 10 = 3")
+        spent = store.stats() - before
+        assert (spent.put, spent.put_if_absent) == (1, 1)
+        assert (commit.files_removed, commit.files_added, commit.bytes_added) == (0, 0, 0)
+        vectors = [file.deleted for file in table.snapshot().files]
+        assert all(vectors)
+        assert len({vector and vector.path for vector in vectors}) == 1
+        reopened = tl.connect("counted://x").table("t")
+        before = store.stats()
+        assert reopened.scan(where="hash(id) % 10 = 3").to_arrow().num_rows == 0
+        assert reopened.row_count == 300_000 - commit.rows_deleted
+        before = store.stats()
+        assert reopened.delete("id >= 0").files_removed == 3
+        spent = store.stats() - before
+        assert (spent.get, spent.put, spent.put_if_absent) == (1, 0, 1), "files without a row are removed unread"
+
+    @pytest.mark.parametrize("where", ["id = 4", "id <> 4"])
+    def test_rows_inside_the_log_are_never_moved(self, where: str) -> None:
+        store = MeteredStore(MemoryStore())
+        register_store("counted", lambda url, options: store)
+        table = tl.connect("counted://x").create_table("t", {"id": "int64"})
+        table.append({"id": list(range(1000))})
+        (path,) = [file.path for file in table.snapshot().files]
+        before = store.stats()
+        commit = table.delete(where)
+        spent = store.stats() - before
+        assert (spent.get, spent.put, spent.put_if_absent) == (1, 0, 1)
+        (file,) = table.snapshot().files
+        assert (file.path, file.live_row_count) == (path, 1000 - commit.rows_deleted)
 
     def test_only_columns_of_the_condition_are_read_of_files_without_a_match(self) -> None:
         store = MeteredStore(MemoryStore())

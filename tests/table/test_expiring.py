@@ -54,7 +54,7 @@ def died_before_emptying(table: tl.Table, keep: int) -> None:
 @pytest.mark.parametrize("what", ["expire", "repair"])
 @pytest.mark.parametrize("damage", ["flipped", "gone"])
 def test_commits_whose_base_is_not_sound_are_never_emptied(lake: tl.Lake, what: str, damage: str) -> None:
-    table = lake.create_table("t", {"id": "int64"}, properties={"log_fan_out": "2"})
+    table = lake.create_table("t", {"id": "int64"}, properties={"log_fan_out": "2", "inline_max_bytes": 0})
     for number in range(8):
         table.append({"id": [number]})
     died_before_emptying(table, 5)

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyroaring import BitMap
 
 import tablelog as tl
 from tablelog.format.commits import CommitRecord, decode_commit, encode_commit
+from tablelog.parquet.inlined import encode_rows
+from tablelog.parquet.vectors import encode_puffin, encode_vector
 from tests.table.reading import readings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 ROWS = {"id": [1, 2, 3], "name": ["a", "b", None], "price": [1.0, 2.0, 3.0]}
 
@@ -26,7 +30,10 @@ ROWS = {"id": [1, 2, 3], "name": ["a", "b", None], "price": [1.0, 2.0, 3.0]}
 def table(tmp_path: Path) -> Path:
     """The folder of a table with versions 0 to 4: create, append, alter, delete, append."""
     table = tl.connect(tmp_path).create_table(
-        "t", {"id": "int64", "name": "string", "price": "double"}, partition_by="name"
+        "t",
+        {"id": "int64", "name": "string", "price": "double"},
+        partition_by="name",
+        properties={"inline_max_bytes": 0},
     )
     table.append(ROWS)
     table.alter.add_column("note", "string", default="-")
@@ -382,6 +389,286 @@ class TestActions:
         assert repr(handle)
 
 
+# --------------------------------------------------------------------------- vectors, and rows inside the log
+
+
+@pytest.fixture(scope="module")
+def marked_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of ids 0 to 2 inside commit 1 and 3 to 7 in a file.
+
+    Commit 4 deletes a row of the file; 5 updates one and deletes another; 6 to 9 are a number of an application, a
+    fence and two tags.
+    """
+    folder = tmp_path_factory.mktemp("marked")
+    table = tl.connect(folder).create_table("t", {"id": "int64", "s": "string"})
+    table.append({"id": [0, 1, 2], "s": ["a"] * 3})
+    table.alter.set_property("inline_max_bytes", 0)
+    table.append({"id": [3, 4, 5, 6, 7], "s": ["b"] * 5})
+    table.delete("id = 3")
+    source = {"id": [4, 5]}
+    table.merge(source, on="t.id = s.id").when_matched_delete(where="s.id = 4").when_matched_update(
+        {"s": "'c'"}
+    ).execute()
+    table.append({"id": [8], "s": ["d"]}, idempotent=("load", 1))
+    table.exclusive("nightly")
+    table.tag("first", version=1)
+    table.tag("second", version=2)
+    return folder / "t"
+
+
+@pytest.fixture
+def marked(marked_once: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(marked_once, tmp_path / "t"))
+
+
+def base64_of(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def zstd(data: bytes) -> bytes:
+    return pa.Codec("zstd").compress(data, asbytes=True)
+
+
+def vector(*rows: int) -> str:
+    return base64_of(encode_vector(BitMap(rows)))
+
+
+STORED = {"rows": 1, "path": "deletes/a.puffin", "offset": 4, "size": 50}
+"""Where a vector may be."""
+
+
+def without(members: dict[str, Any], name: str) -> dict[str, Any]:
+    return {each: value for each, value in members.items() if each != name}
+
+
+BAD_VECTORS: list[Any] = [
+    5, None, [], "AAAA", {}, {"rows": 1}, {"inline": vector(0)}, {"rows": 0, "inline": vector(0)}, {"rows": -1, "inline": vector(0)},
+    {"rows": 1.0, "inline": vector(0)}, {"rows": "1", "inline": vector(0)}, {"rows": True, "inline": vector(0)},
+    {"rows": None, "inline": vector(0)}, {"rows": 1, "inline": None}, {"rows": 1, "inline": 5}, {"rows": 1, "inline": "%%%%"},
+    {"rows": 1, "inline": "AAA"}, {"rows": 1, "inline": "ÅÅÅÅ"}, {"rows": 1, "inline": vector(0) + "\n"},
+    STORED | {"path": "../a.puffin"}, STORED | {"path": "/etc/passwd"}, STORED | {"path": 5}, STORED | {"path": ""},
+    STORED | {"offset": -1}, STORED | {"offset": "4"}, STORED | {"offset": None}, STORED | {"size": -1}, STORED | {"size": 2**63},
+    STORED | {"size": 1.5}, *(without(STORED, name) for name in STORED),
+]  # fmt: skip
+
+
+class TestNewMembers:
+    @pytest.mark.parametrize(
+        ("version", "kind", "change"),
+        [
+            *((4, "add", put(deletes=bad)) for bad in BAD_VECTORS),
+            (4, "add", put(deletes={"rows": 6, "inline": vector(*range(6))})),
+            *((5, "add", put(gone={"path": "data/a.parquet", kind: bad}))
+              for kind in ("deleted", "updated") for bad in BAD_VECTORS),
+            (5, "add", put(gone=5)),
+            (5, "add", put(gone=None)),
+            (5, "add", put(gone={})),
+            (5, "add", put(gone={"path": "../a"})),
+            (5, "add", put(gone={"path": 5})),
+            *((5, "add", put(change=bad)) for bad in ("nope", "INSERT", "", 5, None, [], {})),
+            (1, "add", put(inline=5)),
+            (1, "add", put(inline=None)),
+            (1, "add", put(inline=["AAAA"])),
+            (1, "add", put(inline="%%%%")),
+            (1, "add", put(inline="AAA")),
+            (1, "add", put(inline="ÅÅÅÅ")),
+            (1, "add", put(rows=-1)),
+            (1, "add", put(rows="3")),
+            (1, "add", put(schema=99)),
+            (1, "add", put(path="data/a.parquet")),
+            (1, "add", be({"rows": 3, "schema": 0})),
+            *((6, "application", put(name=bad)) for bad in (5, None, [], {})),
+            *((6, "application", put(number=bad)) for bad in (-1, 1.0, "1", None, True, 2**63)),
+            (6, "application", be({})),
+            (6, "application", be(5)),
+            (6, "application", be({"name": "load"})),
+            *((7, "fence", put(name=bad)) for bad in (5, None, [], {})),
+            *((7, "fence", put(epoch=bad)) for bad in (-1, 1.0, "1", None, True, 2**63)),
+            (7, "fence", be({})),
+            (7, "fence", be("nightly")),
+            *((8, "tag", put(name=bad)) for bad in (5, None, [], {})),
+            *((8, "tag", put(version=bad)) for bad in (-1, 1.0, "1", True, [1], 2**63)),
+            (8, "tag", be({})),
+            (8, "tag", be({"name": "first"})),
+            *((1, "feature", put(name=bad)) for bad in (5, None, [])),
+            (1, "feature", be({})),
+            (1, "feature", be("inlined_rows")),
+        ],
+        ids=lambda value: ascii(value)[-200:],
+    )  # fmt: skip
+    def test_what_makes_no_sense_is_refused(
+        self, marked: Path, version: int, kind: str, change: tuple[str, Any]
+    ) -> None:
+        act(marked, version, kind, change)
+        assert_corrupt(marked, names=f"version {version}")
+
+    def test_a_commit_has_one_number_of_an_application(self, marked: Path) -> None:
+        another = {"application": {"name": "other", "number": 1}}
+        rewrite(marked, 6, lambda members: members["actions"].append(another))
+        assert_corrupt(marked, names="version 6")
+
+    @pytest.mark.parametrize("version", [1, 4])
+    def test_an_unknown_feature_asks_for_an_upgrade(self, marked: Path, version: int) -> None:
+        act(marked, version, "feature", put(name="time_machines"))
+        said = assert_corrupt(marked, kind=tl.InvalidError)
+        assert "'time_machines'" in said
+        assert "upgrade" in said
+
+    def test_a_file_gets_another_vector_only_if_it_is_there(self, marked: Path) -> None:
+        def twice(members: dict[str, Any]) -> None:
+            members["actions"] = [action for action in members["actions"] if "remove" not in action]
+
+        rewrite(marked, 4, twice)
+        assert_corrupt(marked, names="version 4")
+
+    @pytest.mark.parametrize("rows", [vector(5), vector(0, 1), base64_of(b"nonsense")])
+    @pytest.mark.parametrize("kind", ["deleted", "updated"])
+    def test_changes_that_were_of_no_row_are_no_answer(self, marked: Path, kind: str, rows: str) -> None:
+        def change(members: dict[str, Any]) -> None:
+            add = next(action["add"] for action in members["actions"] if "add" in action)
+            add["gone"][kind] = {"rows": 1, "inline": rows}
+
+        rewrite(marked, 5, change)
+        table = tl.open_table(marked)
+        (path,) = {file.path for file in table.at(version=5).files if file.deleted}
+        with pytest.raises(tl.CorruptionError, match=path):
+            table.changes(since=4).to_arrow()
+        assert table.changes(since=5).to_arrow().num_rows == 1
+
+    def test_a_tag_of_a_version_that_never_was_is_not_found(self, marked: Path) -> None:
+        act(marked, 8, "tag", put(version=10**6))
+        with pytest.raises(tl.NotFoundError):
+            tl.open_table(marked).at(tag="first")
+        assert tl.open_table(marked).at(tag="second").row_count == 3
+
+
+def assert_unreadable(table: Path, name: str) -> None:
+    """Whatever looks at the rows says that an object is not what the log says; nothing is changed."""
+    version = tl.open_table(table).version
+    lake, handle = tl.connect(table.parent), tl.connect(table.parent).table("t")
+    looks: dict[str, Callable[[], object]] = {
+        "arrow": handle.to_arrow,
+        "polars": handle.to_polars,
+        "filtered": lambda: handle.scan(where="id >= 0 AND s <> 'z'").to_arrow(),
+        "sql": lambda: lake.sql("SELECT sum(id) FROM t").fetchall(),
+        **{name: lambda change=change: change(handle) for name, change in CHANGES.items()},
+    }
+    for way, look in looks.items():
+        with pytest.raises(tl.CorruptionError) as caught:
+            look()
+        assert name in str(caught.value), way
+    assert tl.open_table(table).version == version
+    found = handle.verify()
+    assert not found.ok
+    assert any(name in str(problem) for problem in found.problems)
+
+
+class TestVectors:
+    @pytest.mark.parametrize(
+        "deletes",
+        [
+            {"rows": 1, "inline": base64_of(b"")},
+            {"rows": 1, "inline": base64_of(b"nonsense")},
+            {"rows": 1, "inline": base64_of(encode_vector(BitMap([0]))[:-1])},
+            {"rows": 1, "inline": base64_of(encode_vector(BitMap([0])) + b"\x00")},
+            {"rows": 1, "inline": vector()},
+            {"rows": 1, "inline": vector(0, 1)},
+            {"rows": 3, "inline": vector(0, 1)},
+            {"rows": 1, "inline": vector(5)},
+            {"rows": 2, "inline": vector(0, 2**32 - 1)},
+        ],
+        ids=ascii,
+    )
+    def test_a_vector_of_other_rows_than_the_log_says_is_no_answer(
+        self, tmp_path: Path, deletes: dict[str, Any]
+    ) -> None:
+        table = tl.connect(tmp_path).create_table("t", {"id": [3, 4, 5, 6, 7], "s": ["b"] * 5})
+        table.delete("id = 3")
+        (file,) = table.snapshot().files
+        act(tmp_path / "t", 1, "add", put(deletes=deletes))
+        assert_unreadable(tmp_path / "t", file.path)
+
+    @pytest.mark.parametrize("deletes", [{"rows": 1, "inline": vector(3)}, {"rows": 2, "inline": vector(0)}], ids=str)
+    def test_so_is_one_of_rows_inside_the_log(self, tmp_path: Path, deletes: dict[str, Any]) -> None:
+        table = tl.connect(tmp_path).create_table("t", {"id": "int64", "s": "string"})
+        table.append({"id": [4, 5, 6], "s": ["b"] * 3})
+        table.delete("id = 4")
+        act(tmp_path / "t", 2, "add", put(deletes=deletes))
+        assert_unreadable(tmp_path / "t", f"{1:020}.json#0")
+
+    @pytest.mark.parametrize("how", ["missing", "empty", "cut off", "flipped", "a folder", "another one's", "beyond"])
+    def test_a_puffin_file_that_is_not_what_it_was_is_named(self, tmp_path: Path, how: str) -> None:
+        table = tl.connect(tmp_path).create_table("t", {"id": list(range(10_000)), "s": ["b"] * 10_000})
+        table.delete("id % 5 = 1 AND hash(id) % 2 = 0")
+        (file,) = table.snapshot().files
+        assert file.deleted is not None
+        path = tmp_path / "t" / str(file.deleted.path)
+        data = path.read_bytes()
+        match how:
+            case "missing":
+                path.unlink()
+            case "empty":
+                path.write_bytes(b"")
+            case "cut off":
+                path.write_bytes(data[: file.deleted.size_bytes // 2])
+            case "flipped":
+                middle = file.deleted.offset + file.deleted.size_bytes // 2
+                path.write_bytes(data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :])
+            case "a folder":
+                path.unlink()
+                path.mkdir()
+            case "another one's":
+                path.write_bytes(encode_puffin([("data/x.parquet", BitMap(range(0, 10_000, 7)))])[0])
+            case "beyond":
+                deletes = {"rows": file.deleted.row_count, "path": file.deleted.path, "offset": 10**9, "size": 100}
+                act(tmp_path / "t", 1, "add", put(deletes=deletes))
+        assert_unreadable(tmp_path / "t", path.name)
+
+
+class TestInlinedRows:
+    @pytest.mark.parametrize(
+        "members",
+        [
+            {"inline": ""},
+            {"inline": base64_of(b"nonsense")},
+            {"inline": base64_of(zstd(b"nonsense"))},
+            {"inline": base64_of(encode_rows(pa.record_batch({"id": [1, 2, 5], "s": ["a"] * 3}))[:-5])},
+            {"inline": base64_of(encode_rows(pa.record_batch({"id": [1, 2, 5]})))},
+            {"inline": base64_of(encode_rows(pa.record_batch({"id": [1, 2], "s": ["a"] * 2})))},
+            {"rows": 4},
+            {"rows": 2},
+        ],
+        ids=ascii,
+    )
+    def test_rows_that_are_none_are_no_answer(self, tmp_path: Path, members: dict[str, Any]) -> None:
+        table = tl.connect(tmp_path).create_table("t", {"id": "int64", "s": "string"})
+        table.append({"id": [1, 2, 5], "s": ["a"] * 3})
+        act(tmp_path / "t", 1, "add", put(**members))
+        assert_unreadable(tmp_path / "t", f"{1:020}.json")
+
+    @pytest.mark.parametrize(
+        "path",
+        [f"_log/{1:020}.json#7", f"_log/{2:020}.json#0", f"_log/{99:020}.json#0", f"_log/{1:020}.json", "_log/head.json",
+         "_log/x.parquet", f"_log/{1:020}.json#00", f"_log/{1:020}.json#-1"],
+    )  # fmt: skip
+    def test_a_path_into_the_log_that_names_nothing_is_named(self, tmp_path: Path, path: str) -> None:
+        table = tl.connect(tmp_path).create_table("t", {"id": "int64", "s": "string"})
+        table.append({"id": [1], "s": ["a"]})
+        table.alter.set_property("inline_max_bytes", 0)
+        table.append({"id": [4, 5, 6], "s": ["b"] * 3})
+        act(tmp_path / "t", 3, "add", put(path=path))
+        assert_unreadable(tmp_path / "t", path.partition("#")[0].removeprefix("_log/"))
+
+    @pytest.mark.parametrize("members", [{"crc32": 5}, {"size": 5}, {"crc32": None}], ids=str)
+    def test_rows_of_another_file_are_not_taken_for_its_own(self, tmp_path: Path, members: dict[str, Any]) -> None:
+        """A file that stands in for the rows of an older commit, as it does when somebody deletes some of them."""
+        table = tl.connect(tmp_path).create_table("t", {"id": "int64", "s": "string"})
+        table.append({"id": [4, 5, 6], "s": ["b"] * 3})
+        table.delete("id = 4")
+        act(tmp_path / "t", 2, "add", put(**members))
+        assert_unreadable(tmp_path / "t", f"{1:020}.json")
+
+
 # --------------------------------------------------------------------------- files
 
 
@@ -409,6 +696,13 @@ def damage(path: Path, how: str) -> None:
             pq.write_table(rows.set_column(0, "id", rows["id"].cast(pa.string())), path)
 
 
+CHANGES: dict[str, Callable[[tl.Table], object]] = {
+    "delete": lambda table: table.delete("id = 5"),
+    "update": lambda table: table.update({"s": "'z'"}, "id = 5"),
+    "upsert": lambda table: table.upsert({"id": [5], "s": ["z"]}, on="id"),
+    "overwrite": lambda table: table.overwrite({"id": [5], "s": ["z"]}, where="id = 5"),
+    "merge": lambda table: table.merge({"id": [5], "s": ["z"]}, on="t.id = s.id").when_matched_update().execute(),
+}
 DAMAGES = [
     "missing", "empty", "truncated", "no Parquet", "a folder", "fewer rows", "more rows", "a column less", "another type"
 ]  # fmt: skip
@@ -421,7 +715,8 @@ class TestFiles:
     @pytest.fixture
     def damaged(self, tmp_path: Path, how: str) -> tuple[tl.Lake, tl.Table, Path]:
         lake = tl.connect(tmp_path)
-        table = lake.create_table("t", {"id": list(range(10)), "s": ["x"] * 10})
+        properties = {"inline_max_bytes": 0}
+        table = lake.create_table("t", {"id": list(range(10)), "s": ["x"] * 10}, properties=properties)
         table.append({"id": [100], "s": ["y"]})
         path = tmp_path / "t" / table.snapshot().files[0].path
         damage(path, how)
@@ -446,12 +741,13 @@ class TestFiles:
             with pytest.raises(tl.CorruptionError, match=path.name):
                 table.scan(where="id >= 0 AND s = 'x'").to_arrow()
 
-    def test_a_delete_names_the_file_and_changes_nothing(
+    def test_a_change_of_rows_names_the_file_and_changes_nothing(
         self, damaged: tuple[tl.Lake, tl.Table, Path], how: str
     ) -> None:
         _, table, path = damaged
-        with pytest.raises(tl.CorruptionError, match=path.name):
-            table.delete("id = 5")
+        for change in CHANGES.values():
+            with pytest.raises(tl.CorruptionError, match=path.name):
+                change(table)
         assert table.version == 1
 
     def test_sql_and_lazy_frames_fail_where_the_file_cannot_be_read(

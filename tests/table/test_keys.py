@@ -65,9 +65,13 @@ def test_first_rows_are_checked_too(tmp_path: Path) -> None:
 
 
 def test_files_with_other_keys_are_not_read(table: tl.Table, tmp_path: Path) -> None:
+    table.alter.set_property("inline_max_bytes", 0)
+    table.append([row(10), row(11)])
     for file in (tmp_path / "t" / "data").iterdir():
         file.write_bytes(b"not read")
     table.append([row(1000)])
+    with pytest.raises(tl.CorruptionError):
+        table.append([row(10)])
 
 
 def test_a_key_may_have_any_name(tmp_path: Path) -> None:

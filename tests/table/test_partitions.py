@@ -75,16 +75,24 @@ def typed(lake: tl.Lake, type_: str, values: list[Any]) -> pa.Table:
     return pa.table({"x": pa.array(values, probe.scan().to_reader().schema.field("x").type)})
 
 
+@pytest.mark.parametrize("properties", [{"inline_max_bytes": 0}, {}], ids=["files", "inlined"])
 @pytest.mark.parametrize(("transform", "type_", "parts", "where", "opened"), SPLITS, ids=lambda value: str(value)[:40])
 def test_each_partition_is_a_file_and_conditions_open_only_theirs(
-    lake: tl.Lake, transform: str, type_: str, parts: list[list[Any]], where: str, opened: set[int]
+    lake: tl.Lake,
+    transform: str,
+    type_: str,
+    parts: list[list[Any]],
+    where: str,
+    opened: set[int],
+    properties: dict[str, int],
 ) -> None:
     rows = [value for group in zip(*([*part, *part] for part in parts), strict=False) for value in group]
     rows += [value for part in parts for value in part]
     data = typed(lake, type_, rows)
-    table = lake.create_table("t", {"x": type_}, partition_by=transform)
+    table = lake.create_table("t", {"x": type_}, partition_by=transform, properties=properties)
     table.append(data)
     files = table.snapshot().files
+    assert {file.is_inlined for file in files} == {not properties}
     assert len(files) == len(parts)
     assert len({file.partition_values for file in files}) == len(parts)
     assert bag(table.to_arrow().to_pylist()) == bag(data.to_pylist())
@@ -96,11 +104,12 @@ def test_each_partition_is_a_file_and_conditions_open_only_theirs(
     assert table.row_count == len(rows) - found
 
 
+@pytest.mark.parametrize("properties", [{"inline_max_bytes": 0}, {}], ids=["files", "inlined"])
 @pytest.mark.parametrize(("type_", "values", "literal", "one"), BUCKETED, ids=lambda value: str(value)[:20])
 def test_equality_on_a_bucketed_column_opens_its_buckets_only(
-    lake: tl.Lake, type_: str, values: list[Any], literal: str, one: Any
+    lake: tl.Lake, type_: str, values: list[Any], literal: str, one: Any, properties: dict[str, int]
 ) -> None:
-    table = lake.create_table("t", {"x": type_}, partition_by="bucket(1000, x)")
+    table = lake.create_table("t", {"x": type_}, partition_by="bucket(1000, x)", properties=properties)
     table.append(typed(lake, type_, values))
     assert len(table.snapshot().files) == len(values)
     text = literal.format(one.decode() if isinstance(one, bytes) else one)
@@ -198,8 +207,11 @@ class TestSeveralAndChanging:
         table = lake.create_table("t", {"id": list(range(10)), "r": ["a", "b"] * 5})
         table.alter.partition_by("r")
         table.delete("id = 4")
+        (file,) = table.snapshot().files
+        assert (file.partition_values, file.row_count, file.live_row_count) == ((), 10, 9), "it is marked where it is"
+        table.delete("id BETWEEN 3 AND 8")
         assert sorted(file.partition_values for file in table.snapshot().files) == [("a",), ("b",)]
-        assert sorted(table.to_arrow()["id"].to_pylist()) == [n for n in range(10) if n != 4]
+        assert sorted(table.to_arrow()["id"].to_pylist()) == [0, 1, 2, 9]
 
     def test_a_partitioned_column_may_be_renamed_and_widened(self, lake: tl.Lake) -> None:
         table = lake.create_table("t", {"x": "int32"}, partition_by="x")

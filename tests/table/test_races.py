@@ -107,18 +107,34 @@ class TestRows:
         races.assert_holds(rows((2, "a")))
 
     def test_a_delete_keeps_what_it_found_out_about_files_that_stay(self, races: Races) -> None:
+        races.theirs.alter.set_property("inline_max_bytes", 0)
         races.theirs.append(ROWS)
-        gets: list[str] = []
+        puts: list[str] = []
 
         def counted(verb: str, key: str) -> None:
             races._before(verb, key)
             if verb == "put":
-                gets.append(key)
+                puts.append(key)
 
         races.ours = tl.Table(FaultyStore(LocalStore(races._folder), before=counted), "t")
-        races.run(delete("id = 1"), append(9))
-        assert len(gets) == 1, "the survivors were written once"
-        races.assert_holds([*[row for row in ROWS * 2 if row["id"] != 1], *rows((9, "a"))])
+        races.run(delete("id IN (1, 2, 3)"), append(9))
+        assert len(puts) == 2, "the survivors of each file were written once"
+        races.assert_holds([*[row for row in ROWS * 2 if row["id"] == 4], *rows((9, "a"))])
+
+    def test_a_large_vector_is_stored_once_whatever_comes_in_between(self, races: Races) -> None:
+        races.theirs.overwrite({"id": list(range(10_000)), "s": ["a"] * 10_000})
+        puts: list[str] = []
+
+        def counted(verb: str, key: str) -> None:
+            races._before(verb, key)
+            if verb == "put":
+                puts.append(key.partition("/")[0])
+
+        races.ours = tl.Table(FaultyStore(LocalStore(races._folder), before=counted), "t")
+        commit = races.run(delete("hash(id) % 4 = 0"), append(-5), append(-6))
+        assert puts == ["deletes"]
+        assert commit.rows_deleted > 2000
+        assert races.ours.row_count == 10_002 - commit.rows_deleted
 
     def test_an_overwrite_replaces_whatever_is_there_when_it_commits(self, races: Races) -> None:
         commit = races.run(overwrite(9), append(5, 6))
@@ -485,7 +501,7 @@ class TestLostAnswers:
     def test_a_commit_that_certainly_failed_is_not_there(self) -> None:
         store = FaultyStore(MemoryStore())
         register_store("faulty", lambda url, options: store)
-        table = tl.connect("faulty://x").create_table("t", {"id": "int64"})
+        table = tl.connect("faulty://x").create_table("t", {"id": "int64"}, properties={"inline_max_bytes": 0})
         for verb in ("put", "put_if_absent"):
             store.inject(Fault.FAILED, verb=verb)
             with pytest.raises(tl.StoreError) as caught:

@@ -13,7 +13,7 @@ import tablelog as tl
 from tablelog.store.memory import MemoryStore
 from tablelog.store.metrics import MeteredStore
 from tablelog.store.open import register_store
-from tests.table.reading import assert_reads
+from tests.table.reading import assert_reads, bag
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -245,20 +245,40 @@ class TestCosts:
         register_store("counted", lambda url, options: store)
         yield tl.connect("counted://x").create_table("t", SCHEMA), store
 
-    def test_an_append_is_one_put_per_file_and_one_for_the_commit(self, metered: tuple[tl.Table, MeteredStore]) -> None:
+    @pytest.mark.parametrize("inline", [True, False], ids=["inlined", "files"])
+    def test_an_append_is_one_put_per_file_and_one_for_the_commit(
+        self, metered: tuple[tl.Table, MeteredStore], inline: bool
+    ) -> None:
         table, store = metered
+        table.alter.set_property("inline_max_bytes", None if inline else 0)
         before = store.stats()
         table.append([row(1)])
         spent = store.stats() - before
-        assert (spent.put, spent.put_if_absent, spent.requests) == (1, 1, 2)
+        assert (spent.put, spent.put_if_absent, spent.requests) == ((0, 1, 1) if inline else (1, 1, 2))
 
-    def test_an_overwrite_reads_no_row(self, metered: tuple[tl.Table, MeteredStore]) -> None:
+    @pytest.mark.parametrize("inline", [True, False], ids=["inlined", "files"])
+    def test_an_overwrite_reads_no_row(self, metered: tuple[tl.Table, MeteredStore], inline: bool) -> None:
         table, store = metered
+        table.alter.set_property("inline_max_bytes", None if inline else 0)
         table.append([row(1)])
         before = store.stats()
         table.overwrite([row(2)])
         spent = store.stats() - before
-        assert (spent.put, spent.put_if_absent, spent.get) == (1, 1, 1), "the get asks for a newer version"
+        assert (spent.put, spent.put_if_absent, spent.get) == (not inline, 1, 1), "the get asks for a newer version"
+
+    def test_rows_ride_inside_the_commit_up_to_the_size_that_the_table_says(
+        self, metered: tuple[tl.Table, MeteredStore]
+    ) -> None:
+        table, store = metered
+        texts = [bytes(number * number % 251 for number in range(start, start + 2000)).hex() for start in range(40)]
+        for inline_max_bytes, inlined in ((None, True), (2_000, False), (60_000, True)):
+            table.alter.set_property("inline_max_bytes", inline_max_bytes)
+            before = store.stats()
+            table.append([row(number, text) for number, text in enumerate(texts)])
+            spent = store.stats() - before
+            assert (spent.put, spent.put_if_absent) == (not inlined, 1), inline_max_bytes
+            assert table.snapshot().files[-1].is_inlined == inlined
+        assert bag(table.to_arrow().to_pylist()) == bag([row(n, text) for n, text in enumerate(texts)] * 3)
 
 
 def test_a_null_struct_around_a_not_null_field_goes_in_and_comes_out(lake: tl.Lake) -> None:
