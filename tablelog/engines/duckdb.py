@@ -22,6 +22,8 @@ from tablelog.engines.duckdb_clock import define_clock, set_clock
 from tablelog.engines.duckdb_files import StoreFileSystem
 from tablelog.engines.duckdb_plan import Planner
 from tablelog.engines.duckdb_text import (
+    DELETED,
+    OF_FILE,
     can_be_scanned,
     first_line,
     quote,
@@ -37,7 +39,7 @@ from tablelog.engines.duckdb_text import (
 from tablelog.errors import CorruptionError, InvalidError, StoreError
 from tablelog.parquet.arrow import type_from_arrow
 from tablelog.parquet.contents import read_vectors
-from tablelog.parquet.vectors import bits
+from tablelog.parquet.vectors import bits, positions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,6 +60,11 @@ _SETTINGS: Final = {
 
 _REVERSED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 """Bytes with their bits in the opposite order."""
+_PADDING: Final = ((100, 0), (10_000, 65_536), (25_000, 131_072))
+"""Up to so many deleted rows, how many rows there shall be to look them up among; measured, see docs/benchmarks.md."""
+_FEW: Final = _PADDING[-1][0]
+_NOWHERE: Final = (1 << 64) - 1
+"""The number of no file."""
 
 
 def new_database() -> tuple[duckdb.DuckDBPyConnection, StoreFileSystem]:
@@ -167,11 +174,13 @@ class Cursor:
             paths = self._files.paths(store, layout.files, self.connection)
             # A list in the text of the view would cost more than the query.
             self.connection.execute(f"SET VARIABLE {quote(own)} = $1", [paths])
-            bits = None
+            deleted, by_bits = None, False
             if layout.is_dirty:
-                bits = quote(f"{own}:deleted")
-                self.connection.register(f"{own}:deleted", _bits(layout, store))
-            parts.append(select_layout(layout, f"getvariable({quote_text(own)})", bits, start))
+                rows, by_bits = _deleted(layout, store)
+                deleted = f"{own}:deleted"
+                self.connection.register(deleted, rows)
+                deleted = quote(deleted)
+            parts.append(select_layout(layout, f"getvariable({quote_text(own)})", deleted, start, by_bits=by_bits))
         self._show(f"TEMP VIEW {quote(name)}", parts, plan, store, numbered=numbered)
 
     def mistyped(self, name: str, plan: ScanPlan, *, first: bool = False) -> Iterator[AddFile]:
@@ -207,11 +216,13 @@ class Cursor:
                 self._copy(own, _rows(layout, plan, store, None))
                 parts.append(select_rows(plan.fields, own))
                 continue
+            by_bits = False
             if layout.is_dirty:
-                self._copy(own, _bits(layout, store))
+                rows, by_bits = _deleted(layout, store)
+                self._copy(own, rows)
             paths = self._files.paths(store, layout.files, self.connection)
             listed = f"[{', '.join(map(quote_text, paths))}]"
-            parts.append(select_layout(layout, listed, own if layout.is_dirty else None))
+            parts.append(select_layout(layout, listed, own if layout.is_dirty else None, by_bits=by_bits))
         self._show(f"VIEW {quote(schema)}.{quote(name)}", parts, plan, store)
 
     def _copy(self, target: str, rows: pa.Table) -> None:
@@ -246,12 +257,27 @@ def _rows(layout: Layout, plan: ScanPlan, store: ObjectStore, first: int | None)
     return numbered_rows(list(enumerate(layout.files, first)), plan.fields, store, schemas)
 
 
-def _bits(layout: Layout, store: ObjectStore) -> pa.Table:
-    """Deleted rows of a layout's files in one row: a list of blobs, each with a bit for every row of a file."""
+def _deleted(layout: Layout, store: ObjectStore) -> tuple[pa.Table, bool]:
+    """Deleted rows of a layout's files, and whether as bits; see `select_layout`.
+
+    A few rows are told by their numbers. The table of them is made larger than it is by many copies of a row that is
+    nowhere: most places of the hash table are then empty, and a row that stays, as most do, is seen to stay at once.
+    Many rows are told by bits, which cost the same however many they are.
+    """
     vectors = read_vectors(store, layout.files)
-    # Bits are numbered from the lowest of each byte on, DuckDB counts from the highest.
-    blobs = [bits(vectors[file.path], file.row_count).translate(_REVERSED) for file in layout.files]
-    return pa.table({"bits": pa.array([blobs], pa.list_(pa.large_binary()))})
+    total = sum(len(rows) for rows in vectors.values())
+    if total > _FEW:
+        # Bits are numbered from the lowest of each byte on, DuckDB counts from the highest.
+        blobs = [bits(vectors[file.path], file.row_count).translate(_REVERSED) for file in layout.files]
+        files = pa.array(range(len(blobs)), pa.uint64())
+        return pa.table({OF_FILE: files, DELETED: pa.array(blobs, pa.large_binary())}), True
+    padding = next(size for most, size in _PADDING if total <= most) - total
+    rows = [positions(vectors[file.path]).cast(pa.int64()) for file in layout.files]
+    of_files = [pa.repeat(pa.scalar(number, pa.uint64()), len(each)) for number, each in enumerate(rows)]
+    if padding > 0:
+        of_files.append(pa.repeat(pa.scalar(_NOWHERE, pa.uint64()), padding))
+        rows.append(pa.repeat(pa.scalar(-1, pa.int64()), padding))
+    return pa.table({OF_FILE: pa.chunked_array(of_files), DELETED: pa.chunked_array(rows)}), False
 
 
 def _unreadable(error: duckdb.Error, store: ObjectStore) -> CorruptionError | StoreError:

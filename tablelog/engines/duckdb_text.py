@@ -31,7 +31,10 @@ _PRIMITIVES: Final = {
 }
 
 _MESSAGE_LINES_MAX: Final = 8
-_BITS: Final = '"#bits"'
+OF_FILE: Final = "#of"
+DELETED: Final = "#deleted"
+_OF_FILE: Final = f'"{OF_FILE}"'
+_DELETED: Final = f'"{DELETED}"'
 _VIRTUAL: Final = frozenset(("file_index", "file_row_number"))
 """Columns of every scan of Parquet files, unless the files have ones of that name."""
 
@@ -126,11 +129,13 @@ def can_be_scanned(layout: Layout, *, numbered: bool = False) -> bool:
     return not taken & _VIRTUAL
 
 
-def select_layout(layout: Layout, paths: str, bits: str | None = None, first: int | None = None) -> str:
+def select_layout(
+    layout: Layout, paths: str, deleted: str | None = None, first: int | None = None, *, by_bits: bool = False
+) -> str:
     """The live rows of a layout's files as the wanted columns; `paths` is an expression for the list of them.
 
-    `bits` names a table of deleted rows, a bit for each row, which files that have any need. With `first` rows are
-    numbered: by file, from that number on, and by row.
+    `deleted` names a table of deleted rows, which files that have any need: of their numbers or, `by_bits`, of a bit
+    for each row. With `first` rows are numbered: by file, from that number on, and by row.
     """
     columns = [_projection(column) for column in layout.columns] or ["NULL"]
     if first is not None:
@@ -142,12 +147,16 @@ def select_layout(layout: Layout, paths: str, bits: str | None = None, first: in
     nan = ", can_have_nan=true" if layout.may_have_nan else ""
     scan = f"read_parquet({paths}, hive_partitioning=false, union_by_name=false{nan})"
     select = f"SELECT {', '.join(columns)} FROM {scan}"
-    if bits is None:
+    if deleted is None:
         return select
-    # One row with the bits of all files, crossed with theirs, costs less than any kind of join.
+    # The bits must stay on the side of the join that gives no columns: carried into another join, each row takes them.
+    same_row = (
+        f"get_bit({_DELETED}, file_row_number::UINTEGER::INTEGER) = 1" if by_bits else f"{_DELETED} = file_row_number"
+    )
+    values = f"{_DELETED}::BLOB::BIT AS {_DELETED}" if by_bits else _DELETED
     return (
-        f"{select} AS rows, (SELECT bits::BLOB[]::BIT[] AS {_BITS} FROM {bits}) AS deleted "
-        f"WHERE get_bit({_BITS}[file_index::BIGINT + 1], file_row_number::INTEGER) = 0"
+        f"{select} AS rows ANTI JOIN (SELECT {_OF_FILE}, {values} FROM {deleted}) AS gone "
+        f"ON {_OF_FILE} = file_index AND {same_row}"
     )
 
 
