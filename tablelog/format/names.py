@@ -138,6 +138,15 @@ def inlined(version: int, number: int) -> str:
     return f"{LOG}{commit(version)}#{number}"
 
 
+def planned(plan_id: str, number: int) -> str:
+    """Path of such rows before their commit has a version; no log ever names it.
+
+    >>> planned("0192", 0), parse_inlined(planned("0192", 0))
+    ('_log/0192#0', None)
+    """
+    return f"{LOG}{plan_id}#{number}"
+
+
 def parse_inlined(path: str) -> tuple[int, int] | None:
     """Version and number of the action that a path of inlined rows names; None if it is another path.
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tablelog import env
 from tablelog.errors import CorruptionError
 from tablelog.format import names
 from tablelog.format.actions import AddFile, RemoveFile
@@ -97,10 +98,13 @@ class TableState:
         return self.files.size_bytes if known is None else known
 
     def placed(self, actions: Sequence[Action]) -> list[Action]:
-        """Actions as they would be read if they were committed next: rows inside the commit have a path."""
-        version = self.version + 1
+        """Actions as they would be read if they were committed next: rows inside the commit have a path.
+
+        It is one that nobody else has: the version may become somebody else's, with other rows in the same place.
+        """
+        plan_id = env.new_id()
         return [
-            replace(action, path=names.inlined(version, number))
+            replace(action, path=names.planned(plan_id, number))
             if isinstance(action, AddFile) and not action.path
             else action
             for number, action in enumerate(actions)
