@@ -334,6 +334,20 @@ class TableHistory:
         """What the commits after a version, up to another, did to files; see `log.changed`."""
         return file_changes(self.lineage.parts, since, until, self.reader)
 
+    def paths_added(self, since: int) -> Iterator[str]:
+        """Paths of files that commits after a version brought, whether they came for the first time or came back."""
+        for part in self.lineage.parts:
+            if part.last <= since:
+                continue
+            if isinstance(part, Step):
+                yield from (file.path for file in part.added)
+                yield from (path for block in part.blocks for path in block.columns(("path",))["path"].to_pylist())
+                continue
+            for block in (*part.live, *part.dead):
+                columns = block.columns(("added", "path"))
+                came = pc.greater(columns["added"], scalar(since, pa.int64())).fill_null(False)
+                yield from columns["path"].filter(came).to_pylist()
+
     def later(self, since: int, until: int) -> Iterator[tuple[Commit, FileChanges]]:
         """The commits after a version, up to another, that changed files."""
         return ((self.commit_at(version), each) for version, each in self.file_changes(since, until).items())

@@ -123,8 +123,12 @@ class Expiry:
         )
 
     def _first_with_rows(self, horizon: int) -> int:
-        """The first commit whose rows inside it are still in the table at the horizon: it cannot be emptied."""
-        parsed = (names.parse_inlined(path) for path in self._history.state_at(horizon).files.paths)
+        """The first commit whose rows inside it are in the table at the horizon or later: it cannot be emptied.
+
+        Rows may have come back since the horizon, by `restore` or `revert`.
+        """
+        paths = [*self._history.state_at(horizon).files.paths, *self._history.paths_added(horizon)]
+        parsed = map(names.parse_inlined, paths)
         return min((place[0] for place in parsed if place is not None), default=horizon)
 
     def _put_base(self, last: int) -> str:
