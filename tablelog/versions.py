@@ -99,7 +99,12 @@ def restore(table: Committing, version: int | None, timestamp: Moment, tag: str 
     wanted = state_at(table, version, timestamp, tag)
     about = commit_info(info, change=f"back to version {wanted.version}")
     table.log.refresh()
-    return table.commit(lambda state: restore_to(state, wanted, about))
+
+    def plan(state: TableState) -> Planned:
+        _refuse_expired(state, wanted.version, "restored")
+        return restore_to(state, wanted, about)
+
+    return table.commit(plan)
 
 
 def revert(table: Committing, version: int, info: Info) -> Commit:
@@ -113,7 +118,12 @@ def revert(table: Committing, version: int, info: Info) -> Commit:
     before, after = look(lambda: history.state_at(version - 1)), look(lambda: history.state_at(version))
     done = look(lambda: history.file_changes(version - 1, version)).get(version, FileChanges())
     reverting = Reverting(table.store, version, done, (before.metadata, after.metadata), check_of)
-    return table.commit(lambda state: reverting.plan(state, lambda: history.later(version, state.version), about))
+
+    def plan(state: TableState) -> Planned:
+        _refuse_expired(state, version - 1, "brought back")
+        return reverting.plan(state, lambda: history.later(version, state.version), about)
+
+    return table.commit(plan)
 
 
 def tag(table: Committing, name: str, version: int | None, timestamp: Moment, info: Info) -> Commit:
@@ -128,11 +138,21 @@ def tag(table: Committing, name: str, version: int | None, timestamp: Moment, in
         known = state.metadata.tags.get(name)
         if known not in {None, tagged}:
             raise InvalidError(f"the tag {name!r} stands for version {known} already; untag({name!r}) takes it away")
-        if tagged < state.metadata.horizon.version:
-            raise NotFoundError(f"version {tagged} has expired meanwhile; it cannot be tagged any more")
+        _refuse_expired(state, tagged, "tagged")
         return Planned(operation="tag", actions=[SetTag(name=name, version=tagged)], info=about)
 
     return table.commit(plan)
+
+
+def _refuse_expired(state: TableState, version: int, what: str) -> None:
+    """Stop if what a version was is not kept any more, such as rows inside its commits.
+
+    Raises:
+        NotFoundError: it is not.
+
+    """
+    if version < state.metadata.horizon.version:
+        raise NotFoundError(f"version {version} has expired meanwhile; it cannot be {what} any more")
 
 
 def untag(table: Committing, name: str, info: Info) -> Commit:
