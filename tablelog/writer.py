@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
+from itertools import groupby
 from typing import TYPE_CHECKING, Self
 
 from tablelog import env
@@ -48,8 +49,10 @@ class Writer:
         self._waiting: list[tuple[pa.Table, Future[Commit]]] = []
         self._waiting_bytes = 0
         self._due_s = 0.0
-        self._flushing = False
-        self._busy = False
+        self._given = self._done = 0
+        """Appends that were handed over, and those of them of which the end is known."""
+        self._wanted = 0
+        """So many of them are not to wait for others."""
         self._closed = False
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="tablelog-writer", daemon=True)
@@ -58,6 +61,7 @@ class Writer:
     def append(self, data: object) -> Future[Commit]:
         """Hand rows over; the future is done when they are in the table, or gives the error that kept them out.
 
+        A future that is cancelled before its commit begins takes its rows back.
         Waits while twice `max_bytes` are waiting already.
 
         Raises:
@@ -74,34 +78,37 @@ class Writer:
                 self._due_s = env.monotonic_s() + self._max_delay_s
             self._waiting.append((rows, future))
             self._waiting_bytes += rows.nbytes
+            self._given += 1
             self._changed.notify_all()
         return future
 
     def flush(self) -> None:
-        """Wait until everything that was handed over is in the table.
+        """Wait until everything that was handed over before is in the table.
 
         Raises:
             TablelogError: a commit since the last flush failed; the first error.
 
         """
         with self._changed:
-            self._flushing = True
+            wanted = self._wanted = self._given
             self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._waiting and not self._busy)
-            self._flushing = False
+            self._changed.wait_for(lambda: self._done >= wanted)
             failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
 
     def close(self) -> None:
-        """Flush, and take nothing any more."""
-        try:
-            self.flush()
-        finally:
-            with self._changed:
-                self._closed = True
-                self._changed.notify_all()
-            self._thread.join()
+        """Take nothing any more, and wait until everything that was handed over is in the table.
+
+        Raises:
+            TablelogError: as `flush`.
+
+        """
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join()
+        self.flush()
 
     def __enter__(self) -> Self:
         return self
@@ -120,16 +127,17 @@ class Writer:
                 if not self._waiting:
                     return
                 taken, self._waiting, self._waiting_bytes = self._waiting, [], 0
-                self._busy = True
                 self._changed.notify_all()
-            self._store([rows for rows, _ in taken], [future for _, future in taken])
+            wanted = [each for each in taken if each[1].set_running_or_notify_cancel()]
+            for _, alike in groupby(wanted, lambda each: each[0].schema):  # somebody may have changed the columns
+                self._store(*map(list, zip(*alike, strict=True)))
             with self._changed:
-                self._busy = False
+                self._done += len(taken)
                 self._changed.notify_all()
 
     def _is_due(self) -> bool:
         enough = self._waiting_bytes >= self._bytes_max or env.monotonic_s() >= self._due_s
-        return enough or self._flushing or self._closed
+        return enough or self._done < self._wanted or self._closed
 
     def _store(self, tables: list[pa.Table], futures: list[Future[Commit]]) -> None:
         try:
