@@ -7,7 +7,7 @@ a `Transaction` several of them together.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 
@@ -29,7 +29,7 @@ from tablelog.parquet.input import open_data
 from tablelog.provenance import commit_info
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
     from tablelog.committing import Committing
@@ -39,9 +39,24 @@ if TYPE_CHECKING:
     from tablelog.log.state import TableState
     from tablelog.ops.planned import Planned
     from tablelog.ops.removing import Removing
+    from tablelog.store.base import ObjectStore
 
     Plan = Callable[[TableState, Mapping[str, Any]], Planned]
     """From a state, and what a commit says about its writer, to the commit."""
+
+
+class Place(Protocol):
+    """What operations begin with: a live table, or a table as a transaction sees it."""
+
+    @property
+    def store(self) -> ObjectStore:
+        """Where its objects are."""
+
+    def newest(self) -> Metadata:
+        """What the table is."""
+
+    def metadata_for(self, columns: Iterable[str]) -> Metadata:
+        """What is known of a table that has these columns, or is as new as can be."""
 
 
 def carry_out(
@@ -55,7 +70,7 @@ def carry_out(
     return table.commit(lambda state: plan(state, about), numbered)
 
 
-def appending(table: Committing, data: object, on_progress: Callable[[int], None] | None = None) -> Plan:
+def appending(table: Place, data: object, on_progress: Callable[[int], None] | None = None) -> Plan:
     """See `Table.append`."""
     reader = open_data(data)
     metadata = table.metadata_for(reader.schema.names)
@@ -64,7 +79,7 @@ def appending(table: Committing, data: object, on_progress: Callable[[int], None
     return lambda state, about: draft_append(state, written, about)
 
 
-def shaped(table: Committing, data: object) -> pa.Table:
+def shaped(table: Place, data: object) -> pa.Table:
     """Rows in the table's shape and checked, held in memory: what a writer gathers."""
     reader = open_data(data)
     metadata = table.metadata_for(reader.schema.names)
@@ -76,14 +91,14 @@ def shaped(table: Committing, data: object) -> pa.Table:
 
 
 def overwriting(
-    table: Committing,
+    table: Place,
     removing: Removing,
     data: object,
     where: str | None,
     on_progress: Callable[[int], None] | None = None,
 ) -> Plan:
     """See `Table.overwrite`."""
-    metadata = table.log.refresh().metadata
+    metadata = table.newest()
     deletion = None if where is None else Deletion(table.store, removing, condition_on(where))
     if where is not None:
         condition_on(where)(metadata.schema)  # a condition that makes no sense is said before anything is written
@@ -92,40 +107,42 @@ def overwriting(
     return lambda state, about: draft_overwrite(state, written, about, deletion)
 
 
-def deleting(table: Committing, removing: Removing, where: str) -> Plan:
+def deleting(table: Place, removing: Removing, where: str) -> Plan:
     """See `Table.delete`."""
-    table.log.refresh()
+    table.newest()
     deletion = Deletion(table.store, removing, condition_on(where))
     return lambda state, about: draft_delete(state, deletion, about)
 
 
-def updating(table: Committing, removing: Removing, values: Mapping[str, object], where: str | None) -> Plan:
+def updating(table: Place, removing: Removing, values: Mapping[str, object], where: str | None) -> Plan:
     """See `Table.update`."""
-    table.log.refresh()
+    table.newest()
     return Updating(table.store, removing, assignment_on(values, where)).plan
 
 
-def upserting(table: Committing, removing: Removing, data: object, on: str | Sequence[str] | None) -> Plan:
+def upserting(table: Place, removing: Removing, data: object, on: str | Sequence[str] | None) -> Plan:
     """See `Table.upsert`."""
-    metadata = table.log.refresh().metadata
+    metadata = table.newest()
     rows = open_data(data).read_all()
     keys = _key_columns(metadata, on)
     names = {name.casefold(): name for name in rows.column_names}
     missing = [field.name for field in keys if field.name.casefold() not in names]
     if missing:
         raise InvalidError(f"the data has no column {missing[0]!r}, by which rows are brought in")
-    if names.keys() >= {field.name.casefold() for field in metadata.schema}:
-        return Upserting(table.store, removing, rows, tuple(field.id for field in keys), meet, check_of).plan
-    extra = names.keys() - {field.name.casefold() for field in metadata.schema}
-    if extra:
-        raise InvalidError(
-            f"the table has no column {names[min(extra)]!r}; drop it from the data or add it with alter.add_column"
-        )
+    _refuse_unknown(metadata, names)
     refuse_twice(rows.select([names[field.name.casefold()] for field in keys]))
     equal = " AND ".join(f"t.{quote(field.name)} = s.{quote(names[field.name.casefold()])}" for field in keys)
     clauses = [Clause(when=When.MATCHED, then=Then.UPDATE), Clause(when=When.NOT_MATCHED, then=Then.INSERT)]
-    plan = merging(table, removing, rows, equal, clauses)
-    return lambda state, about: replace(plan(state, about), operation="upsert")
+    whole = Upserting(table.store, removing, rows, tuple(field.id for field in keys), meet, check_of)
+    partial = MergingRows(table.store, removing, merge_on(rows, equal, clauses))
+
+    def plan(state: TableState, about: Mapping[str, Any]) -> Planned:
+        _refuse_unknown(state.metadata, names)
+        if names.keys() >= {field.name.casefold() for field in state.schema}:
+            return whole.plan(state, about)
+        return replace(partial.plan(state, about), operation="upsert")  # rows keep what the data does not bring
+
+    return plan
 
 
 def merge_source(data: object, on: object) -> pa.Table:
@@ -135,15 +152,24 @@ def merge_source(data: object, on: object) -> pa.Table:
     return open_data(data).read_all()
 
 
-def merging(table: Committing, removing: Removing, source: pa.Table, on: str, clauses: Sequence[Clause]) -> Plan:
+def merging(table: Place, removing: Removing, source: pa.Table, on: str, clauses: Sequence[Clause]) -> Plan:
     """See `Merge.execute`."""
-    table.log.refresh()
+    table.newest()
     return MergingRows(table.store, removing, merge_on(source, on, clauses)).plan
 
 
 def check_of(metadata: Metadata) -> Callable[[pa.RecordBatch], None]:
     """What raises for rows that a table's CHECKs do not allow."""
     return row_check(metadata.checks)
+
+
+def _refuse_unknown(metadata: Metadata, names: Mapping[str, str]) -> None:
+    """Stop if data brings a column that the table does not have; `names` has its spelling by folded names."""
+    extra = names.keys() - {field.name.casefold() for field in metadata.schema}
+    if extra:
+        raise InvalidError(
+            f"the table has no column {names[min(extra)]!r}; drop it from the data or add it with alter.add_column"
+        )
 
 
 def _key_columns(metadata: Metadata, on: str | Sequence[str] | None) -> list[Field]:

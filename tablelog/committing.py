@@ -85,6 +85,10 @@ class Committing:
             return done.commit
         return None
 
+    def newest(self) -> Metadata:
+        """What the table is now. One get."""
+        return self.log.refresh().metadata
+
     def metadata_for(self, columns: Iterable[str]) -> Metadata:
         """What is known of the table; asked anew if it lacks a column, which somebody may have added or renamed."""
         metadata = self.log.known().metadata

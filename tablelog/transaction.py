@@ -20,7 +20,7 @@ from pyroaring import BitMap
 from tablelog import changing
 from tablelog.committing import application
 from tablelog.conditions import condition_on
-from tablelog.errors import ConflictError, InvalidError
+from tablelog.errors import ConflictError, InvalidError, NotFoundError
 from tablelog.format.actions import AddFile, RemoveFile, RowChange
 from tablelog.log.changed import FileChanges
 from tablelog.merge import Merge
@@ -39,10 +39,12 @@ if TYPE_CHECKING:
     from tablelog.format.actions import Action
     from tablelog.format.schema import Schema
     from tablelog.log.facts import Commit
+    from tablelog.log.metadata import Metadata
     from tablelog.log.state import TableState
     from tablelog.ops.matching import Condition
     from tablelog.ops.merge import Clause
     from tablelog.snapshot import Scan
+    from tablelog.store.base import ObjectStore
 
     Read = Callable[[Schema], Condition] | None
     """What was asked for; None for all rows."""
@@ -79,6 +81,7 @@ class Transaction:
         self._number = application(idempotent)
         self._about = commit_info(info)
         self._state = table.log.refresh()
+        self._committed = table.done(self._number)
         self._checked = self._state.version
         self._plans: list[changing.Plan] = []
         self._reads: list[Read] = []
@@ -102,23 +105,23 @@ class Transaction:
 
     def append(self, data: object) -> None:
         """See `Table.append`."""
-        self._do(changing.appending(self._table, data))
+        self._do(lambda table: changing.appending(table, data))
 
     def overwrite(self, data: object, where: str | None = None) -> None:
         """See `Table.overwrite`."""
-        self._do(changing.overwriting(self._table, self._removed(), data, where))
+        self._do(lambda table: changing.overwriting(table, self._removed(), data, where))
 
     def delete(self, where: str) -> None:
         """See `Table.delete`."""
-        self._do(changing.deleting(self._table, self._removed(), where))
+        self._do(lambda table: changing.deleting(table, self._removed(), where))
 
     def update(self, values: Mapping[str, object], where: str | None = None) -> None:
         """See `Table.update`."""
-        self._do(changing.updating(self._table, self._removed(), values, where))
+        self._do(lambda table: changing.updating(table, self._removed(), values, where))
 
     def upsert(self, data: object, on: str | Sequence[str] | None = None) -> None:
         """See `Table.upsert`."""
-        self._do(changing.upserting(self._table, self._removed(), data, on))
+        self._do(lambda table: changing.upserting(table, self._removed(), data, on))
 
     def merge(self, source: object, on: str) -> Merge[None]:
         """See `Table.merge`; `execute` gives nothing here."""
@@ -127,7 +130,7 @@ class Transaction:
         def run(clauses: Sequence[Clause], info: Mapping[str, Any] | None) -> None:
             if info is not None:
                 raise InvalidError("info is about the whole transaction; give it to transaction()")
-            self._do(changing.merging(self._table, self._removed(), rows, on, clauses))
+            self._do(lambda table: changing.merging(table, self._removed(), rows, on, clauses))
 
         return Merge(run)
 
@@ -135,9 +138,12 @@ class Transaction:
         """Survivors stay where they are until the end: what was done is put together from where each row was."""
         return Removing(self._table.store, moves=False)
 
-    def _do(self, plan: changing.Plan) -> None:
+    def _do(self, begin: Callable[[_Seen], changing.Plan]) -> None:
         if self._ended:
             raise InvalidError("the transaction has ended; begin another one")
+        if self._committed is not None:
+            return
+        plan = begin(_Seen(self._table.store, self._state.metadata))
         self._state = self._state.after(plan(self._state, {}).actions)
         self._plans.append(plan)
 
@@ -145,6 +151,8 @@ class Transaction:
 
     def commit(self) -> Commit | None:
         """Make it happen, once. None if there was nothing to do.
+
+        If the number was committed already, by whatever process, that commit is returned and nothing happens.
 
         Raises:
             ConflictError: others committed what this cannot stand beside; nothing happened. Begin again.
@@ -154,7 +162,7 @@ class Transaction:
             raise InvalidError("the transaction has ended; begin another one")
         self._ended = True
         if not self._plans:
-            return None
+            return self._committed
         return self._table.commit(self._plan, self._number)
 
     def rollback(self) -> None:
@@ -186,11 +194,18 @@ class Transaction:
 
     def _refuse(self, version: int) -> None:
         """Hold the transaction against a commit that won meanwhile."""
-        history, look, store = self._table.history, self._table.log.look, self._table.store
-        changes = look(lambda: history.file_changes(version - 1, version)).get(version)
+        history, store = self._table.history, self._table.store
+
+        def happened() -> tuple[TableState, TableState, FileChanges | None]:
+            before, after = history.state_at(version - 1), history.state_at(version)
+            return before, after, history.file_changes(version - 1, version).get(version)
+
+        try:
+            before, after, changes = self._table.log.look(happened)
+        except NotFoundError as error:
+            raise ConflictError(f"nobody can tell any more what happened meanwhile: {error}; begin again") from error
         if changes is None:
             return
-        before, after = look(lambda: (history.state_at(version - 1), history.state_at(version)))
         done = _Done(self._table, before)
         for plan in self._plans:
             done.do(plan)
@@ -206,6 +221,20 @@ class Transaction:
         commit = self._table.log.look(lambda: self._table.history.commit_at(version))
         who = commit.info.get("who", "unknown")
         return ConflictError(f"version {version} ({commit.operation} by {who}) {did}; begin again")
+
+
+class _Seen:
+    """The table as a transaction sees it, for operations that begin inside it."""
+
+    def __init__(self, store: ObjectStore, metadata: Metadata) -> None:
+        self.store = store
+        self._metadata = metadata
+
+    def newest(self) -> Metadata:
+        return self._metadata
+
+    def metadata_for(self, _: Iterable[str]) -> Metadata:
+        return self._metadata
 
 
 class _Done:
