@@ -40,6 +40,13 @@ if TYPE_CHECKING:
     from tablelog.ops.verify import Verification
     from tablelog.store.base import ObjectStore
 
+    Info = Mapping[str, Any] | None
+    """What the history shall say beside what it says anyway."""
+    Number = tuple[str, int] | None
+    """A name, and a number that grows from commit to commit under it."""
+    Moment = str | datetime | date | None
+    Progress = Callable[[int], None] | None
+
 
 class Table:
     """A live table. Safe to share between threads, and to open in any number of processes."""
@@ -92,12 +99,7 @@ class Table:
         """The newest version, to be read in peace. One get."""
         return Snapshot(self._log.refresh(), self._store, self.name)
 
-    def at(
-        self,
-        version: int | None = None,
-        timestamp: str | datetime | date | None = None,
-        tag: str | None = None,
-    ) -> Snapshot:
+    def at(self, version: int | None = None, timestamp: Moment = None, tag: str | None = None) -> Snapshot:
         """The table as it was: at a version, at a moment (the newest version committed by then), or at a tag.
 
         A timestamp without a zone is UTC. A moment in the future is the newest version.
@@ -167,12 +169,7 @@ class Table:
     # ------------------------------------------------------------------ changing
 
     def append(
-        self,
-        data: object,
-        *,
-        idempotent: tuple[str, int] | None = None,
-        info: Mapping[str, Any] | None = None,
-        on_progress: Callable[[int], None] | None = None,
+        self, data: object, *, idempotent: Number = None, info: Info = None, on_progress: Progress = None
     ) -> Commit:
         """Add rows. One put-if-absent; one put per file before that, if they are more than a commit holds itself.
 
@@ -209,9 +206,9 @@ class Table:
         data: object,
         where: str | None = None,
         *,
-        idempotent: tuple[str, int] | None = None,
-        info: Mapping[str, Any] | None = None,
-        on_progress: Callable[[int], None] | None = None,
+        idempotent: Number = None,
+        info: Info = None,
+        on_progress: Progress = None,
     ) -> Commit:
         """Put rows in the place of all rows, or of those that fulfil `where`, in one commit.
 
@@ -226,9 +223,7 @@ class Table:
             lambda table, removing: changing.overwriting(table, removing, data, where, on_progress), idempotent, info
         )
 
-    def delete(
-        self, where: str, *, idempotent: tuple[str, int] | None = None, info: Mapping[str, Any] | None = None
-    ) -> Commit:
+    def delete(self, where: str, *, idempotent: Number = None, info: Info = None) -> Commit:
         """Take out the rows that fulfil a condition; `where="true"` takes all.
 
         Files in which every row matches are dropped unread, files in which none can are left alone; of the rest only
@@ -241,12 +236,7 @@ class Table:
         return self._do(lambda table, removing: changing.deleting(table, removing, where), idempotent, info)
 
     def update(
-        self,
-        values: Mapping[str, object],
-        where: str | None = None,
-        *,
-        idempotent: tuple[str, int] | None = None,
-        info: Mapping[str, Any] | None = None,
+        self, values: Mapping[str, object], where: str | None = None, *, idempotent: Number = None, info: Info = None
     ) -> Commit:
         """Change columns of the rows that fulfil a condition, or of all rows.
 
@@ -261,12 +251,7 @@ class Table:
         return self._do(lambda table, removing: changing.updating(table, removing, values, where), idempotent, info)
 
     def upsert(
-        self,
-        data: object,
-        on: str | Sequence[str] | None = None,
-        *,
-        idempotent: tuple[str, int] | None = None,
-        info: Mapping[str, Any] | None = None,
+        self, data: object, on: str | Sequence[str] | None = None, *, idempotent: Number = None, info: Info = None
     ) -> Commit:
         """Bring rows in by the table's key, or by the columns `on`: they replace the rows with the same values there.
 
@@ -279,7 +264,7 @@ class Table:
         """
         return self._do(lambda table, removing: changing.upserting(table, removing, data, on), idempotent, info)
 
-    def merge(self, source: object, on: str, *, idempotent: tuple[str, int] | None = None) -> Merge[Commit]:
+    def merge(self, source: object, on: str, *, idempotent: Number = None) -> Merge[Commit]:
         """Let the rows of a source decide what becomes of the table's rows; see `Merge` for the clauses.
 
         `on` is an SQL condition that says which rows match; `t` is the table in it, `s` the source. The source is held
@@ -290,7 +275,7 @@ class Table:
         application(idempotent)  # what makes no sense is said at once
         rows = changing.merge_source(source, on)
 
-        def run(clauses: Sequence[Clause], info: Mapping[str, Any] | None) -> Commit:
+        def run(clauses: Sequence[Clause], info: Info) -> Commit:
             return self._do(
                 lambda table, removing: changing.merging(table, removing, rows, on, clauses), idempotent, info
             )
@@ -298,11 +283,7 @@ class Table:
         return Merge(run)
 
     def transaction(
-        self,
-        isolation: str = Isolation.SNAPSHOT,
-        *,
-        idempotent: tuple[str, int] | None = None,
-        info: Mapping[str, Any] | None = None,
+        self, isolation: str = Isolation.SNAPSHOT, *, idempotent: Number = None, info: Info = None
     ) -> Transaction:
         """Several reads and changes of this table as one commit; see `Transaction`.
 
@@ -315,12 +296,7 @@ class Table:
     # ------------------------------------------------------------------ versions
 
     def restore(
-        self,
-        version: int | None = None,
-        timestamp: str | datetime | date | None = None,
-        tag: str | None = None,
-        *,
-        info: Mapping[str, Any] | None = None,
+        self, version: int | None = None, timestamp: Moment = None, tag: str | None = None, *, info: Info = None
     ) -> Commit:
         """Make the table what it was at a version, a moment or a tag: rows, columns, rules and settings. A new version.
 
@@ -332,7 +308,7 @@ class Table:
         """
         return versions.restore(self._table, version, timestamp, tag, info)
 
-    def revert(self, version: int, *, info: Mapping[str, Any] | None = None) -> Commit:
+    def revert(self, version: int, *, info: Info = None) -> Commit:
         """Take one commit back and keep what came after it: its rows go, rows that it took away come back.
 
         Raises:
@@ -344,14 +320,7 @@ class Table:
         """
         return versions.revert(self._table, version, info)
 
-    def tag(
-        self,
-        name: str,
-        version: int | None = None,
-        timestamp: str | datetime | date | None = None,
-        *,
-        info: Mapping[str, Any] | None = None,
-    ) -> Commit:
+    def tag(self, name: str, version: int | None = None, timestamp: Moment = None, *, info: Info = None) -> Commit:
         """Give a version a name, the newest one unless told otherwise; `at(tag=…)` finds it. It does not expire.
 
         Raises:
@@ -361,13 +330,13 @@ class Table:
         """
         return versions.tag(self._table, name, version, timestamp, info)
 
-    def untag(self, name: str, *, info: Mapping[str, Any] | None = None) -> Commit:
+    def untag(self, name: str, *, info: Info = None) -> Commit:
         """Take a tag away; its version stays as long as any other does."""
         return versions.untag(self._table, name, info)
 
     # ------------------------------------------------------------------ writing alone
 
-    def exclusive(self, name: str, *, info: Mapping[str, Any] | None = None) -> Table:
+    def exclusive(self, name: str, *, info: Info = None) -> Table:
         """Take over writing under a name: whoever held it before gets `FencedError` instead of a commit from now on.
 
         One commit. The table that is returned writes under the name; others that do not use the name are not affected.
@@ -376,7 +345,7 @@ class Table:
 
     # ------------------------------------------------------------------ upkeep
 
-    def compact(self, *, info: Mapping[str, Any] | None = None) -> Commit | None:
+    def compact(self, *, info: Info = None) -> Commit | None:
         """Put rows inside the log, small files and mostly deleted ones together; None if there is nothing to do.
 
         No version's rows change, and no writer fails because of it: what others do meanwhile is carried over, or the
@@ -384,7 +353,7 @@ class Table:
         """
         return upkeep.compact(self._table, info)
 
-    def expire(self, keep: int | str | timedelta, *, info: Mapping[str, Any] | None = None) -> Commit | None:
+    def expire(self, keep: int | str | timedelta, *, info: Info = None) -> Commit | None:
         """Stop keeping history: a number of newest versions stays, or what the table was since some time ago.
 
         `keep` is `"30 days"`, `"12 hours"`, a `timedelta` or a number of versions. Older versions can no longer be
@@ -419,12 +388,7 @@ class Table:
         """Changes of columns, rules and settings, each a commit of its own: `table.alter.add_column(…)`."""
         return Alter(self._log, self._commit, self._store)
 
-    def _do(
-        self,
-        begin: Callable[[Committing, Removing], changing.Plan],
-        number: tuple[str, int] | None,
-        info: Mapping[str, Any] | None,
-    ) -> Commit:
+    def _do(self, begin: Callable[[Committing, Removing], changing.Plan], number: Number, info: Info) -> Commit:
         table = self._table
         return changing.carry_out(table, lambda: begin(table, Removing(table.store)), number, info)
 
