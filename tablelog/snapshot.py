@@ -14,11 +14,11 @@ import pyarrow as pa
 
 from tablelog import display
 from tablelog.engines import arrow, polars
-from tablelog.engines.duckdb import ENGINE
+from tablelog.engines.duckdb import ENGINE, store_failure
 from tablelog.engines.duckdb_clock import asked_at_us
 from tablelog.engines.duckdb_plan import ROWS
 from tablelog.engines.duckdb_text import first_line, quote
-from tablelog.errors import InvalidError
+from tablelog.errors import InvalidError, StoreError
 from tablelog.format.predicate import ALWAYS
 from tablelog.log.facts import datetime_of
 from tablelog.ops.scan import plan_scan
@@ -240,9 +240,12 @@ class Scan:
                 text = f"SELECT {columns} FROM {ROWS} WHERE ({self.where}\n)"
                 for batch in cursor.relation(text).to_arrow_reader():
                     yield batch.cast(schema)
+            except StoreError:
+                raise
             except Exception as error:
                 self._check_files()
-                raise InvalidError(f"cannot read {self.name} where {self.where}: {first_line(error)}") from error
+                text = f"cannot read {self.name} where {self.where}: {first_line(error)}"
+                raise store_failure(error) or InvalidError(text) from error
 
         return pa.RecordBatchReader.from_batches(schema, batches())
 

@@ -11,6 +11,7 @@ the relation goes. All cursors share one database, and with it threads, memory a
 from __future__ import annotations
 
 import os
+import re
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from tablelog.ops.scan import ScanPlan
     from tablelog.store.base import ObjectStore
 
+_STORE_FAILURE: Final = re.compile(rf"^{StoreError.__name__}: (.*)$", re.MULTILINE)
 _SETTINGS: Final = {
     # Nothing is fetched from the network behind the user's back.
     "autoinstall_known_extensions": "false",
@@ -281,11 +283,15 @@ def _deleted(layout: Layout, store: ObjectStore) -> tuple[pa.Table, bool]:
 
 
 def _unreadable(error: duckdb.Error, store: ObjectStore) -> CorruptionError | StoreError:
-    """What it means that DuckDB cannot open a table's files; an error of the store comes with its traceback as text."""
-    kind, _, message = first_line(error).rpartition("\n")[2].partition(": ")
-    if kind == StoreError.__name__:
-        return StoreError(message)
-    return CorruptionError(f"a file in {store.url} is not what the log says: {message}")
+    """What it means that DuckDB cannot open a table's files."""
+    message = first_line(error).rpartition("\n")[2].partition(": ")[2]
+    return store_failure(error) or CorruptionError(f"a file in {store.url} is not what the log says: {message}")
+
+
+def store_failure(error: Exception) -> StoreError | None:
+    """The error of a store that DuckDB passes on while it reads, as text with a traceback; None if it is another."""
+    found = _STORE_FAILURE.search(str(error))
+    return StoreError(found[1]) if found else None
 
 
 def evaluate(

@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from tablelog.engines.arrow import FILE_NUMBER, ROW_NUMBER
-from tablelog.engines.duckdb import ENGINE
+from tablelog.engines.duckdb import ENGINE, store_failure
 from tablelog.engines.duckdb_parse import nodes, one_expression
 from tablelog.engines.duckdb_plan import ROWS, refuse_beyond_a_row
 from tablelog.engines.duckdb_text import first_line, quote, select_nothing, sql_type
@@ -156,6 +156,7 @@ def stream(
     Raises:
         InvalidError: the query fails.
         CorruptionError: a file is missing or damaged.
+        StoreError: the storage failed.
 
     """
     cursor = ENGINE.cursor()
@@ -172,7 +173,7 @@ def stream(
         _check(plan.files, plan, store)  # the engine names no file, or says something else
         if isinstance(error, CorruptionError):
             raise
-        raise InvalidError(first_line(error)) from error
+        raise store_failure(error) or InvalidError(first_line(error)) from error
     finally:
         cursor.connection.close()
 

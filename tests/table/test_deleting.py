@@ -12,6 +12,7 @@ import tablelog as tl
 from tablelog.store.memory import MemoryStore
 from tablelog.store.metrics import MeteredStore
 from tablelog.store.open import register_store
+from tablelog.testing import FaultyStore
 from tests.table.reading import assert_reads
 
 if TYPE_CHECKING:
@@ -289,3 +290,32 @@ class TestCosts:
         size_bytes: Any = table.snapshot().size_bytes
         assert spent.put == 0
         assert spent.bytes_down < max(size_bytes / 2, 100_000)
+
+
+@pytest.mark.parametrize("place", [0, 2])
+@pytest.mark.parametrize("act", ["delete", "update", "scan"])
+def test_a_storage_that_fails_in_the_middle_is_said_to_have_failed(act: str, place: int) -> None:
+    """Whichever file it is: the first one is opened when the query is bound, the others when it runs."""
+    failing: list[str] = []
+
+    def before(verb: str, key: str) -> None:
+        if verb == "get" and failing and key.endswith(failing[0]):
+            failing.clear()
+            raise tl.StoreError("the power went")
+
+    store = FaultyStore(MemoryStore(), before=before)
+    register_store("failing", lambda url, options: store)
+    table = tl.connect("failing://x").create_table("t", {"id": "int64"}, properties={"inline_max_bytes": 0})
+    for start in (0, 10, 20):
+        table.append({"id": list(range(start, start + 10))})
+    failing.append(table.snapshot().files[place].path)
+    with pytest.raises(tl.StoreError, match=r"^the power went$"):
+        match act:
+            case "delete":
+                table.delete("id % 7 = 3")
+            case "update":
+                table.update({"id": "id + 100"}, "id % 7 = 3")
+            case "scan":
+                table.scan(where="id % 7 = 3").to_arrow()
+    assert table.version == 3
+    assert table.delete("id % 7 = 3").rows_deleted == 4
