@@ -5,7 +5,7 @@ and vectors differ.
 
 `Reverting` takes one commit back and leaves what came after it: files that it brought go, what it took away comes back.
 That is only possible while the rows that it brought are still where it put them; otherwise it says what stands in the
-way. What it took away can always come back, as long as no rule forbids it.
+way. What it took away can always come back, as long as no rule forbids it; and a rule, if every row of today keeps it.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+import pyarrow as pa
 from pyroaring import BitMap
 
-from tablelog.errors import ConflictError, InvalidError
+from tablelog.errors import ConflictError, CorruptionError, InvalidError
 from tablelog.format.actions import (
     AddFile,
     RowChange,
@@ -28,22 +29,22 @@ from tablelog.format.actions import (
     removal,
 )
 from tablelog.format.schema import Schema
+from tablelog.format.types import can_widen
 from tablelog.ops.keys import key_check
 from tablelog.ops.planned import Planned
 from tablelog.ops.removing import Removing
 from tablelog.ops.write import write_rows
 from tablelog.parquet.conform import Conformer
-from tablelog.parquet.contents import read_vectors
-from tablelog.parquet.reader import read_every_row
+from tablelog.parquet.contents import read_vector, read_vectors
+from tablelog.parquet.reader import read_batches, read_every_row
 from tablelog.parquet.vectors import deleted_mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
-    import pyarrow as pa
-
     from tablelog.format.actions import Action
+    from tablelog.format.vector import Gone
     from tablelog.log.changed import FileChanges
     from tablelog.log.facts import Commit
     from tablelog.log.metadata import Metadata
@@ -135,12 +136,23 @@ class Reverting:
         wanted = {file.path for file in (*self._changes.added, *self._changes.removed)}
         live = {file.path: file for file in state.files if file.path in wanted}
         added = [file for file in self._changes.added if file.path not in self._changes.renewed]
-        obstacles = [file.path for file in added if file.path not in live or live[file.path].deleted != file.deleted]
-        returns = list(self._returns(live, obstacles))
+        changed = {file.path for file in added if file.path not in live or live[file.path].deleted != file.deleted}
+        gone: dict[str, Gone] = {}
+        if any(file.change is RowChange.NONE and file.path in changed for file in added):
+            gone = {file.gone.path: file.gone for file in added if file.gone is not None}
+        if gone:  # survivors have moved on; they stay where they are, and of their old files comes back what went
+            added = [file for file in added if file.change is not RowChange.NONE]
+        obstacles = [file.path for file in added if file.path in changed]
+        returns = list(self._returns(live, gone, obstacles))
         if obstacles:
             raise ConflictError(f"version {self._version} cannot be taken back: {_told(obstacles, later())}")
         actions: list[Action] = [*self._settings(state.metadata), *(removal(live[file.path]) for file in added)]
-        self._check(state.after(actions), returns)
+        try:
+            after = state.after(actions)
+        except CorruptionError as error:  # something needs a column that would go
+            raise ConflictError(f"version {self._version} cannot be taken back: {error}") from error
+        self._check_all(state.metadata, after)
+        self._check(after, returns)
         for each in returns:
             actions += self._back(each, live.get(each.file.path), state.metadata)
         if not actions:
@@ -150,8 +162,10 @@ class Reverting:
         counts = {"rows_added": sum(len(each.rows) for each in returns), "rows_deleted": _live(added)}
         return Planned(operation="revert", actions=actions, info={**info, **counts})
 
-    def _returns(self, live: Mapping[str, AddFile], obstacles: list[str]) -> Iterator[_Return]:
-        """Rows that come back; files of which that cannot be are added to the obstacles."""
+    def _returns(
+        self, live: Mapping[str, AddFile], gone: Mapping[str, Gone], obstacles: list[str]
+    ) -> Iterator[_Return]:
+        """Rows that come back, of some files only those in `gone`; files of which that cannot be become obstacles."""
         before, after = read_vectors(self._store, self._changes.removed), read_vectors(self._store, self._changes.added)
         now = read_vectors(self._store, live.values())
         for file in self._changes.removed:
@@ -159,7 +173,11 @@ class Reverting:
             if path not in self._changes.renewed:
                 if path in live:
                     obstacles.append(path)
-                yield _Return(file, BitMap(range(file.row_count)) - before.get(path, _NONE), is_whole=True)
+                if path in gone:
+                    vectors = filter(None, (gone[path].deleted, gone[path].updated))
+                    yield _Return(file, BitMap.union(*(read_vector(self._store, vector, path) for vector in vectors)))
+                else:
+                    yield _Return(file, BitMap(range(file.row_count)) - before.get(path, _NONE), is_whole=True)
                 continue
             went, came = (
                 after.get(path, _NONE) - before.get(path, _NONE),
@@ -187,6 +205,34 @@ class Reverting:
         for batch in read_every_row(self._store, each.file, written, metadata.schema.fields):
             yield batch.filter(deleted_mask(each.rows, start, batch.num_rows))
             start += batch.num_rows
+
+    def _check_all(self, now: Metadata, after: TableState) -> None:
+        """Hold the rows that stay against rules and types that come back.
+
+        Raises:
+            InvalidError: a row breaks a rule, or a rule speaks of a column that would go.
+            ConflictError: a file has a column in a type that is wider than the one that comes back.
+
+        """
+        then = after.metadata
+        if (now.checks, now.schema.fields) == (then.checks, then.schema.fields):
+            return
+        conform, check = Conformer(then.schema), self._check_of(then)
+        check(pa.RecordBatch.from_pylist([], conform.arrow_schema))
+        not_null = {field.id for field in now.schema if not field.nullable}
+        has_nulls = any(not field.nullable and field.id not in not_null for field in then.schema)
+        for file in after.files:
+            written = then.schemas[file.schema_id]
+            for field in then.schema:
+                found = written.by_id(field.id)
+                if found is not None and found.type != field.type and not can_widen(found.type, field.type):
+                    raise ConflictError(
+                        f"version {self._version} cannot be taken back: {file.path} was written since and has the "
+                        f"column {field.name!r} as {found.type}, which would be {field.type} again"
+                    )
+            if has_nulls or not then.checks.items() <= now.checks.items():
+                for batch in read_batches(self._store, file, written, then.schema.fields):
+                    check(conform(batch))
 
     def _check(self, state: TableState, returns: list[_Return]) -> None:
         """Hold the rows that come back against rules that came since, and against the keys of a state without them."""
