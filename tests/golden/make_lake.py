@@ -1,7 +1,8 @@
-"""Made `tests/golden/lake-1` when commits were settled, and `lake-2` when segments, bases and objects of actions were; each once, with
-what its tables say. Run again only for a new format version:
+"""Made `tests/golden/lake-1` when commits were settled, `lake-2` when segments, bases and objects of actions were, and
+`lake-3` when deletion vectors, rows inside the log and what goes with them were; each once, with what its tables say.
+Run again only for a new format version:
 
-    python tests/golden/make_lake.py tests/golden/lake-3
+    python tests/golden/make_lake.py tests/golden/lake-4
 
 Clock and names are fixed, so that the only things that may differ from run to run are the bytes of Parquet writers.
 """
@@ -22,6 +23,7 @@ import pytest
 import tablelog as tl
 from tablelog import env
 from tablelog.log import actions_object
+from tablelog.ops import removing
 
 START_US = 1_767_225_600_000_000  # 2026-01-01 00:00:00 UTC
 EVERY_TYPE = pa.schema(
@@ -143,9 +145,64 @@ def grow(folder: Path) -> None:
         grown.append([{"id": number}])
 
 
+def mark(folder: Path) -> None:
+    """A table with everything that came with deletion vectors and rows inside the log, in commits and in segments."""
+    marked = tl.connect(folder).create_table(
+        "marked",
+        {"id": "int64 not null", "name": "string", "score": "double"},
+        key="id",
+        properties={"log_fan_out": "4"},
+    )
+    marked.append([{"id": number, "name": "inside", "score": number / 2} for number in range(10)])
+    marked.append([{"id": 10 + number, "name": "é" * number} for number in range(3)], idempotent=("nightly load", 1))
+    marked.delete("id IN (3, 11)")
+    marked.alter.set_property("inline_max_bytes", 0)
+    marked.append([{"id": number, "name": "file", "score": 0.5} for number in range(1000, 1030)])
+    marked.append([{"id": number, "name": "other file"} for number in range(2000, 2010)])
+    marked.tag("before the deletes")
+    marked.delete("id BETWEEN 1010 AND 1012 OR id = 2000")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(removing, "INLINE_BYTES_MAX", 0)  # as if they were many
+        marked.delete("id >= 1000 AND id % 3 = 0")
+    marked.alter.set_property("inline_max_bytes", None)
+    marked.update({"score": "score + 1", "name": "'changed'"}, "id < 5")
+    marked.exclusive("cleaner").delete("id = 1001")
+    marked.upsert([{"id": 5, "name": "upserted", "score": None}, {"id": 20, "name": "new", "score": -0.0}])
+    source = {"id": [6, 7, 1003, 21], "name": ["m"] * 4}
+    merging = marked.merge(source, on="t.id = s.id").when_matched_delete(where="s.id IN (7, 1003)")
+    merging.when_matched_update({"name": "s.name"}).when_not_matched_insert().execute()
+    marked.delete("id >= 1000 AND id % 3 = 1")  # most of the file is gone now: the rest moves
+    wrong = marked.append([{"id": 30, "name": "wrong"}], idempotent=("nightly load", 2))
+    marked.append([{"id": 31, "name": "right"}])
+    marked.revert(wrong.version)
+    marked.tag("in between")
+    marked.overwrite([{"id": 40, "name": "alone"}])
+    marked.restore(tag="in between")
+    marked.compact()
+    marked.untag("in between")
+    marked.exclusive("cleaner")
+    for number in range(50, 55):
+        marked.append([{"id": number, "name": "late"}])
+    marked.delete("id IN (51, 1007, 2003)")
+    folded = tl.connect(folder).create_table("folded", {"id": "int64"}, properties={"log_fan_out": "2"})
+    for number in range(4):
+        folded.append([{"id": number}, {"id": -number}], idempotent=("counter", number))
+    folded.delete("id < -1")
+    folded.compact()
+    folded.append([{"id": 100}])
+    folded.delete("id = 2")
+    folded.expire(keep=3)
+    folded.append([{"id": 101}])
+
+
 def rows_of(snapshot: tl.Snapshot) -> list[str]:
     """Rows as sorted text, which tells -0.0, NaN and types apart."""
     return sorted(map(repr, snapshot.to_arrow().to_pylist()))
+
+
+def changes_of(table: tl.Table, version: int) -> list[str]:
+    """What a version did to rows, as sorted text."""
+    return sorted(map(repr, table.changes(since=version - 1, until=version).to_arrow().to_pylist()))
 
 
 def describe(lake: tl.Lake) -> dict[str, Any]:
@@ -166,6 +223,11 @@ def describe(lake: tl.Lake) -> dict[str, Any]:
             )
         history = table.history().reverse().select("operation", "rows_added", "rows_deleted", "who", "info").rows()
         described["tables"][name] = {"versions": versions, "history": [list(row) for row in history]}
+        if name == "marked":  # what came with it
+            described["tables"][name] |= {
+                "changes": [changes_of(table, version) for version in range(len(versions))],
+                "tags": table.tags(),
+            }
     return described
 
 
@@ -174,5 +236,6 @@ if __name__ == "__main__":
     with env.use(Fixed()):
         make(target)
         grow(target)
+        mark(target)
     expected = json.dumps(describe(tl.connect(target, create=False)), indent=1, ensure_ascii=False)
     target.with_suffix(".json").write_text(expected + "\n")
