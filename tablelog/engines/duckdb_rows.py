@@ -66,13 +66,15 @@ def assigned(field: Field, expression: str | None) -> str:
 
 
 def cast_to(type_: DataType, expression: str) -> str:
-    """What an expression gives, as a column of the type takes it; digits behind the milliseconds are cut off."""
+    """What an expression gives, as a column of the type takes it: rounded, as all casts of DuckDB are."""
     value = f"CAST(({expression}\n) AS {sql_type(type_)})"
-    match type_:
+    match type_:  # DuckDB reads milliseconds as microseconds
+        case Timestamp(unit=TimeUnit.MS, zone=None):
+            return f"{value}::TIMESTAMP_MS::TIMESTAMP"
         case Timestamp(unit=TimeUnit.MS):
-            return f"date_trunc('millisecond', {value})"
+            return f"(({value} AT TIME ZONE 'UTC')::TIMESTAMP_MS::TIMESTAMP AT TIME ZONE 'UTC')"
         case Time(unit=TimeUnit.MS):
-            return f"date_trunc('millisecond', DATE '1970-01-01' + {value})::TIME"
+            return f"(DATE '1970-01-01' + {value})::TIMESTAMP_MS::TIMESTAMP::TIME"
         case _:
             return value
 
