@@ -21,7 +21,7 @@ from tablelog.format.actions import RowChange
 from tablelog.parquet.arrow import arrow_schema
 from tablelog.parquet.contents import read_vectors
 from tablelog.parquet.reader import read_every_row
-from tablelog.parquet.vectors import deleted_mask
+from tablelog.parquet.vectors import NO_ROWS, deleted_mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -66,17 +66,17 @@ def row_events(store: ObjectStore, changes: FileChanges) -> Iterator[RowEvent]:
                     taken = read_vectors(store, [replace(file, deleted=vector)])[file.path]
                     yield RowEvent(kind, file, taken)
             continue
-        left = after.get(file.path, _NONE) if file.path in renewed else BitMap(range(file.row_count))
-        went = left - before.get(file.path, _NONE)
+        left = after.get(file.path, NO_ROWS) if file.path in renewed else BitMap(range(file.row_count))
+        went = left - before.get(file.path, NO_ROWS)
         if went:
             yield RowEvent(BEFORE if is_update else DELETE, file, went)
     for file in changes.added:
         if file.change is RowChange.NONE:
             continue
         if file.path in renewed:
-            came = before.get(file.path, _NONE) - after.get(file.path, _NONE)
+            came = before.get(file.path, NO_ROWS) - after.get(file.path, NO_ROWS)
         else:
-            came = BitMap(range(file.row_count)) - after.get(file.path, _NONE)
+            came = BitMap(range(file.row_count)) - after.get(file.path, NO_ROWS)
         if came:
             yield RowEvent(AFTER if file.change is RowChange.UPDATE else INSERT, file, came)
 
@@ -113,6 +113,3 @@ def feed(
 def _repeated(value: Any, count: int) -> pa.Array[Any]:
     array: pa.Array[Any] = pa.repeat(value, count)
     return array
-
-
-_NONE: Final = BitMap()

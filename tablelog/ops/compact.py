@@ -13,7 +13,6 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import pyarrow.compute as pc
 from pyroaring import BitMap
 
 from tablelog.format.actions import RowChange, removal
@@ -21,14 +20,12 @@ from tablelog.ops.planned import Planned
 from tablelog.ops.removing import MOSTLY, Removing
 from tablelog.ops.write import target_file_size_bytes, write_rows
 from tablelog.parquet.contents import read_vectors
-from tablelog.parquet.reader import read_every_row
-from tablelog.parquet.vectors import deleted_mask
+from tablelog.parquet.reader import read_batches
+from tablelog.parquet.vectors import NO_ROWS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
-
-    import pyarrow as pa
 
     from tablelog.format.actions import Action, AddFile
     from tablelog.log.metadata import Metadata
@@ -72,7 +69,7 @@ class _Moved:
         """Rows of the written files, counted over all of them, that were deleted meanwhile; None if that is unknown."""
         start, carried = 0, BitMap()
         for path, deleted in self.sources.items():
-            now = vectors.get(path, _NONE)
+            now = vectors.get(path, NO_ROWS)
             new = now - deleted
             if not deleted <= now or (new and not self.in_order):
                 return None
@@ -119,36 +116,19 @@ class Compacting:
 
     def _move(self, files: Sequence[AddFile], metadata: Metadata) -> _Moved:
         vectors = read_vectors(self._store, files)
-        written = write_rows(
-            self._store, metadata, self._rows(files, vectors, metadata), _unchecked, inline=False, change=RowChange.NONE
+        rows = (
+            batch
+            for file in files
+            for batch in read_batches(self._store, file, metadata.schemas[file.schema_id], metadata.schema.fields)
         )
-        in_order = not metadata.sort_order and _partitions(files) == _partitions(written.files)
+        written = write_rows(self._store, metadata, rows, inline=False, change=RowChange.NONE)
         return _Moved(
-            {file.path: vectors.get(file.path, _NONE) for file in files},
+            {file.path: vectors.get(file.path, NO_ROWS) for file in files},
             {file.path: file.row_count for file in files},
             written,
-            in_order,
+            in_order=not metadata.sort_order and _partitions(files) == _partitions(written.files),
         )
-
-    def _rows(
-        self, files: Sequence[AddFile], vectors: Mapping[str, BitMap], metadata: Metadata
-    ) -> Iterator[pa.RecordBatch]:
-        for file in files:
-            start, deleted = 0, vectors.get(file.path)
-            for batch in read_every_row(self._store, file, metadata.schemas[file.schema_id], metadata.schema.fields):
-                live = (
-                    batch if deleted is None else batch.filter(pc.invert(deleted_mask(deleted, start, batch.num_rows)))
-                )
-                start += batch.num_rows
-                yield live
 
 
 def _partitions(files: Iterable[AddFile]) -> set[object]:
     return {file.partition_values for file in files}
-
-
-def _unchecked(batch: pa.RecordBatch) -> None:
-    """Rows that are in the table already have been checked."""
-
-
-_NONE: Final = BitMap()

@@ -15,14 +15,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from pyroaring import BitMap
-
 from tablelog.ops.changes import AFTER, BEFORE, DELETE, INSERT, row_events
 from tablelog.ops.matching import rows_by_path
 from tablelog.ops.scan import plan_scan
+from tablelog.parquet.vectors import NO_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from pyroaring import BitMap
 
     from tablelog.format.schema import Schema
     from tablelog.log.changed import FileChanges
@@ -84,13 +85,13 @@ def taken_rows(store: ObjectStore, changes: FileChanges) -> dict[str, BitMap]:
     taken: dict[str, BitMap] = {}
     for event in row_events(store, changes):
         if event.kind in {DELETE, BEFORE}:
-            taken[event.file.path] = taken.get(event.file.path, _NONE) | event.rows
+            taken[event.file.path] = taken.get(event.file.path, NO_ROWS) | event.rows
     return taken
 
 
 def both_take(ours: Mapping[str, BitMap], theirs: Mapping[str, BitMap]) -> str | None:
     """A file of which both take the same row; None if there is none."""
-    return next((path for path, rows in ours.items() if rows & theirs.get(path, _NONE)), None)
+    return next((path for path, rows in ours.items() if rows & theirs.get(path, NO_ROWS)), None)
 
 
 def touches(
@@ -114,7 +115,4 @@ def _fulfil(store: ObjectStore, state: TableState, event: RowEvent, condition: C
     file = replace(event.file, deleted=None)
     plan = replace(plan_scan(state, condition.fields, limit=0), predicate=condition.predicate, files=[file])
     found = rows_by_path(plan, condition.find(plan, store))
-    return bool(found.get(file.path, _NONE) & event.rows)
-
-
-_NONE: Final = BitMap()
+    return bool(found.get(file.path, NO_ROWS) & event.rows)

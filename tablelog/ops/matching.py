@@ -24,7 +24,7 @@ from tablelog.format.predicate import Truth
 from tablelog.ops.known import Known
 from tablelog.ops.scan import plan_scan
 from tablelog.parquet.contents import read_vectors
-from tablelog.parquet.vectors import bitmap_of
+from tablelog.parquet.vectors import NO_ROWS, bitmap_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -88,7 +88,7 @@ class Matching:
         found: dict[str, BitMap] = {}
         unseen: list[AddFile] = []
         for path, file in candidates.items():
-            deleted = vectors.get(path, _NONE)
+            deleted = vectors.get(path, NO_ROWS)
             if known.outcomes(predicate, file) == Truth.TRUE:
                 found[path] = BitMap(range(file.row_count)) - deleted
             elif (look := self._looks.get(path)) is not None and look.deleted <= deleted:
@@ -99,8 +99,8 @@ class Matching:
             plan = self._plan(state, unseen)
             rows = rows_by_path(plan, self._condition.find(plan, self._store))
             for file in unseen:
-                found[file.path] = rows.get(file.path, _NONE)
-                self._looks[file.path] = _Look(found[file.path], vectors.get(file.path, _NONE))
+                found[file.path] = rows.get(file.path, NO_ROWS)
+                self._looks[file.path] = _Look(found[file.path], vectors.get(file.path, NO_ROWS))
         matching = {path: file for path, file in candidates.items() if found[path]}
         return matching, {path: found[path] for path in matching}
 
@@ -143,4 +143,3 @@ def _lumps(places: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
 
 
 _LUMP_ROWS: Final = 1 << 20
-_NONE: Final = BitMap()

@@ -14,8 +14,6 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
-from pyroaring import BitMap
-
 from tablelog.errors import InvalidError
 from tablelog.format.actions import RowChange
 from tablelog.ops.keys import key_check
@@ -24,12 +22,14 @@ from tablelog.ops.planned import Planned
 from tablelog.ops.removing import Leaving, Removing
 from tablelog.ops.scan import plan_scan
 from tablelog.ops.write import write_rows
+from tablelog.parquet.vectors import NO_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
     import pyarrow as pa
+    from pyroaring import BitMap
 
     from tablelog.format.actions import Action, AddFile
     from tablelog.format.predicate import Predicate
@@ -154,7 +154,7 @@ class MergingRows:
                 self._refuse(plan, path, (updated[path] & deleted[path]).min())
         new = write(self._merge.inserted(plan, self._store), RowChange.INSERT)
         leaving = (
-            Leaving(file=file, deleted=deleted.get(file.path, _NONE), updated=updated.get(file.path, _NONE))
+            Leaving(file=file, deleted=deleted.get(file.path, NO_ROWS), updated=updated.get(file.path, NO_ROWS))
             for file in plan.files
         )
         return _Result(tuple(plan.files), tuple(each for each in leaving if each.rows), (changed, new))
@@ -180,6 +180,3 @@ class MergingRows:
             f"more than one row of the source matches a row of the table, for example {shown}; "
             f"give one row of the source for each"
         )
-
-
-_NONE = BitMap()

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import pyarrow.compute as pc
-from pyroaring import BitMap
 
 from tablelog import env
 from tablelog.format import names
@@ -23,12 +22,13 @@ from tablelog.format.vector import INLINE_BYTES_MAX, DeletionVector, Gone
 from tablelog.ops.write import write_rows
 from tablelog.parquet.contents import read_vectors
 from tablelog.parquet.reader import read_every_row
-from tablelog.parquet.vectors import deleted_mask, encode_puffin, encode_vector
+from tablelog.parquet.vectors import NO_ROWS, deleted_mask, encode_puffin, encode_vector
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     import pyarrow as pa
+    from pyroaring import BitMap
 
     from tablelog.format.actions import Action, AddFile
     from tablelog.log.metadata import Metadata
@@ -38,7 +38,6 @@ MOSTLY: Final = 0.5
 """The share of deleted rows from which on a file is not worth reading any more."""
 _INLINE_TOTAL_BYTES_MAX: Final = 16 * 1024
 """Vectors inside one commit; every reader of the log reads them."""
-_NONE: Final = BitMap()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +45,8 @@ class Leaving:
     """Live rows of one file that go."""
 
     file: AddFile
-    deleted: BitMap = _NONE
-    updated: BitMap = _NONE
+    deleted: BitMap = NO_ROWS
+    updated: BitMap = NO_ROWS
     """Those that come back changed."""
 
     @property
@@ -71,7 +70,7 @@ class Removing:
         """What takes the rows out. One put if there are large vectors, and one per file that survivors move to."""
         every = [each for each in leaving if each.deleted or each.updated]
         vectors = read_vectors(self._store, (each.file for each in every))
-        gone = {each.file.path: each.rows | vectors.get(each.file.path, _NONE) for each in every}
+        gone = {each.file.path: each.rows | vectors.get(each.file.path, NO_ROWS) for each in every}
         needed: dict[tuple[str, str], BitMap] = {}
         for each in every:
             path, is_mixed = each.file.path, bool(each.deleted and each.updated)
@@ -135,7 +134,7 @@ class Removing:
         known = self._moved.get(file.path)
         if known is None or known[0] != gone:
             rows = live_rows(self._store, file, gone, metadata)
-            written = write_rows(self._store, metadata, rows, _unchecked, change=RowChange.NONE)
+            written = write_rows(self._store, metadata, rows, change=RowChange.NONE)
             known = self._moved[file.path] = gone, written.files
         return known[1]
 
@@ -146,7 +145,3 @@ def live_rows(store: ObjectStore, file: AddFile, gone: BitMap, metadata: Metadat
     for batch in read_every_row(store, file, metadata.schemas[file.schema_id], metadata.schema.fields):
         yield batch.filter(pc.invert(deleted_mask(gone, start, batch.num_rows)))
         start += batch.num_rows
-
-
-def _unchecked(batch: pa.RecordBatch) -> None:
-    """Rows that are in the table already have been checked."""

@@ -37,7 +37,7 @@ from tablelog.ops.write import write_rows
 from tablelog.parquet.conform import Conformer
 from tablelog.parquet.contents import read_vector, read_vectors
 from tablelog.parquet.reader import read_batches, read_every_row
-from tablelog.parquet.vectors import deleted_mask
+from tablelog.parquet.vectors import NO_ROWS, deleted_mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -177,13 +177,13 @@ class Reverting:
                     vectors = filter(None, (gone[path].deleted, gone[path].updated))
                     yield _Return(file, BitMap.union(*(read_vector(self._store, vector, path) for vector in vectors)))
                 else:
-                    yield _Return(file, BitMap(range(file.row_count)) - before.get(path, _NONE), is_whole=True)
+                    yield _Return(file, BitMap(range(file.row_count)) - before.get(path, NO_ROWS), is_whole=True)
                 continue
             went, came = (
-                after.get(path, _NONE) - before.get(path, _NONE),
-                before.get(path, _NONE) - after.get(path, _NONE),
+                after.get(path, NO_ROWS) - before.get(path, NO_ROWS),
+                before.get(path, NO_ROWS) - after.get(path, NO_ROWS),
             )
-            deleted = now.get(path, _NONE)
+            deleted = now.get(path, NO_ROWS)
             if came & deleted or (went - deleted if path in live else came):
                 obstacles.append(path)
             yield _Return(file, went, (deleted - went) | came if path in live else None)
@@ -196,7 +196,7 @@ class Reverting:
             plain = replace(live, change=RowChange.INSERT, gone=None, deleted=None)
             return [removal(live), self._removing.without(plain, each.deleted) if each.deleted else plain]
         if each.file.path not in self._copied:
-            written = write_rows(self._store, metadata, self._rows(each, metadata), _unchecked)
+            written = write_rows(self._store, metadata, self._rows(each, metadata))
             self._copied[each.file.path] = written.files
         return [*self._copied[each.file.path]]
 
@@ -299,10 +299,3 @@ def _told(obstacles: list[str], later: Iterator[tuple[Commit, FileChanges]]) -> 
     ]
     shown = "; ".join(told[:_SHOWN] + ["…"] * (len(told) > _SHOWN))
     return shown or f"{obstacles[0]} is in the table again"
-
-
-def _unchecked(batch: pa.RecordBatch) -> None:
-    """Rows that were checked before."""
-
-
-_NONE: Final = BitMap()

@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pyroaring import BitMap
-
 from tablelog.format.actions import RowChange
 from tablelog.format.predicate import Truth
 from tablelog.ops.keys import key_check
@@ -22,12 +20,14 @@ from tablelog.ops.removing import Leaving, Removing
 from tablelog.ops.scan import plan_scan
 from tablelog.ops.write import write_rows
 from tablelog.parquet.contents import read_vectors
+from tablelog.parquet.vectors import NO_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     import pyarrow as pa
+    from pyroaring import BitMap
 
     from tablelog.format.actions import Action, AddFile
     from tablelog.format.predicate import Predicate
@@ -64,8 +64,8 @@ class _Batch:
     def holds(self, live: Mapping[str, AddFile], vectors: Mapping[str, BitMap]) -> bool:
         """Whether it comes to the same today."""
         for path, found in self.found.items():
-            now = vectors.get(path, _NONE)
-            if path not in live or not self.deleted.get(path, _NONE) <= now or found & now:
+            now = vectors.get(path, NO_ROWS)
+            if path not in live or not self.deleted.get(path, NO_ROWS) <= now or found & now:
                 return False
         return True
 
@@ -134,10 +134,7 @@ class Updating:
         )
         found = rows_by_path(plan, places)
         return _Batch(
-            {file.path: found.get(file.path, _NONE) for file in files},
+            {file.path: found.get(file.path, NO_ROWS) for file in files},
             {file.path: vectors[file.path] for file in files if file.path in vectors},
             written,
         )
-
-
-_NONE = BitMap()

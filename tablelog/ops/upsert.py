@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyroaring import BitMap
 
 from tablelog.errors import InvalidError
 from tablelog.format.actions import RowChange
@@ -25,10 +24,12 @@ from tablelog.ops.scan import plan_scan
 from tablelog.ops.write import write_rows
 from tablelog.parquet.conform import Conformer
 from tablelog.parquet.contents import read_vectors
-from tablelog.parquet.vectors import bitmap_of, deleted_mask
+from tablelog.parquet.vectors import NO_ROWS, bitmap_of, deleted_mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+    from pyroaring import BitMap
 
     from tablelog.format.actions import Action, AddFile
     from tablelog.format.types import Field
@@ -98,7 +99,7 @@ class Upserting:
         leaving: list[Leaving] = []
         matched: list[pa.ChunkedArray[Any]] = []
         for path, file in candidates.items():
-            rows, sources = self._looks[path].sources_now(vectors.get(path, _NONE))
+            rows, sources = self._looks[path].sources_now(vectors.get(path, NO_ROWS))
             if rows:
                 leaving.append(Leaving(file=file, updated=rows))
                 matched.append(sources)
@@ -137,7 +138,7 @@ class Upserting:
         unseen = [
             file
             for path, file in files.items()
-            if path not in self._looks or not self._looks[path].deleted <= vectors.get(path, _NONE)
+            if path not in self._looks or not self._looks[path].deleted <= vectors.get(path, NO_ROWS)
         ]
         if not unseen:
             return
@@ -151,7 +152,7 @@ class Upserting:
         for number, file in enumerate(plan.numbered_files):
             found = table.slice(start, counts.get(number, 0))
             start += found.num_rows
-            deleted = vectors.get(file.path, _NONE)
+            deleted = vectors.get(file.path, NO_ROWS)
             self._looks[file.path] = _Look(found.column("row"), found.column("source"), deleted)
 
     def _write(self, metadata: Metadata, matched: pa.ChunkedArray[Any]) -> None:
@@ -164,7 +165,7 @@ class Upserting:
         again = self._rows.filter(mask) if len(which) == len(matched) else self._rows.take(matched)
         self._check = None if set(metadata.key) == set(self._on) else key_check(self._store, metadata)
         self._written = [
-            write_rows(self._store, metadata, rows.to_batches(), _unchecked, keys=self._check, change=change)
+            write_rows(self._store, metadata, rows.to_batches(), keys=self._check, change=change)
             for rows, change in ((again, RowChange.UPDATE), (self._rows.filter(pc.invert(mask)), RowChange.INSERT))
             if rows.num_rows
         ]
@@ -174,10 +175,3 @@ def _places(batches: Iterable[pa.RecordBatch]) -> pa.Table:
     schema = pa.schema([pa.field(name, pa.uint32()) for name in ("file", "row", "source")])
     tables = [pa.Table.from_batches([batch]).rename_columns(schema.names).cast(schema) for batch in batches]
     return pa.concat_tables([schema.empty_table(), *tables])
-
-
-def _unchecked(batch: pa.RecordBatch) -> None:
-    """Rows that were checked when they came in."""
-
-
-_NONE = BitMap()

@@ -66,7 +66,7 @@ def write_rows(
     store: ObjectStore,
     metadata: Metadata,
     batches: Iterable[pa.RecordBatch],
-    check: Callable[[pa.RecordBatch], None],
+    check: Callable[[pa.RecordBatch], None] | None = None,
     *,
     keys: KeyCheck | None = None,
     inline: bool = True,
@@ -75,7 +75,8 @@ def write_rows(
 ) -> Written:
     """Store rows as files, or keep them for the commit if they are few.
 
-    `check` sees each batch in the table's shape and raises what it does not allow.
+    `check` sees each batch in the table's shape and raises what it does not allow; rows that are in the table already,
+    or were checked when they came, need none.
 
     `keys` remembers the rows' keys, for the plan to hold against the table's. `on_progress` is told how many rows are
     encoded so far. `change` is what the rows are to readers of changes.
@@ -92,7 +93,8 @@ def write_rows(
     def checked() -> Iterator[pa.RecordBatch]:
         for batch in batches:
             conformed = conform(batch)
-            check(conformed)
+            if check is not None:
+                check(conformed)
             if keys is not None:
                 keys.observe(conformed)
             yield conformed

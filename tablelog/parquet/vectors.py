@@ -39,6 +39,8 @@ _KEY: Final = struct.Struct("<I")
 _PUFFIN_MAGIC: Final = b"PFA1"
 _PUFFIN_END: Final = struct.Struct("<i4x4s")
 """Length of the JSON, flags of which none is set, and the magic."""
+NO_ROWS: Final = BitMap()
+"""The vector of a file of which nothing is deleted; not to be changed, like every other."""
 _POSITION_ID: Final = 2_147_483_645
 """Iceberg's field id of `_pos`, the number of a row in its file: what its own writer says such a blob is about."""
 
