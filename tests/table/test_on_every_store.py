@@ -77,6 +77,40 @@ def test_a_lake_lives_its_whole_life_anywhere(place: Place) -> None:
     assert lake.tables() == ["trips"]
 
 
+def test_rows_change_anywhere(place: Place) -> None:
+    lake = tl.connect(*place)
+    stock = lake.create_table("stock", {"sku": range(20_000), "count": [1] * 20_000}, key="sku")
+    stock.append({"sku": [90_000], "count": [5]}, idempotent=("load", 1))
+    assert stock.append({"sku": [90_000], "count": [5]}, idempotent=("load", 1)).version == 1
+    stock.delete("hash(sku) % 4 = 1")  # a vector that is too large for the commit
+    gone = 20_001 - stock.row_count
+    stock.update({"count": "count + 1"}, where="sku >= 19990")
+    stock.upsert({"sku": [0, 90_000, 90_001], "count": [7, 7, 7]})
+    stock.merge({"sku": [1, 2, 3]}, on="t.sku = s.sku").when_matched_delete().execute()
+    stock.tag("before")
+    with stock.transaction("serializable") as tx:
+        assert tx.scan(where="count = 7").to_polars().height == 3
+        tx.delete("count = 7")
+
+    again = tl.connect(*place).table("stock")
+    frame = again.to_polars().sort("sku")
+    assert frame.equals(again.lazy().collect().sort("sku"))
+    assert frame.equals(pl.DataFrame(again).sort("sku"))
+    assert frame.rows() == lake.sql("FROM stock ORDER BY sku").fetchall()
+    assert lake.sql("SELECT count(*), sum(count) FROM stock").fetchall() == [(frame.height, frame["count"].sum())]
+    kinds = again.changes(since=1).to_polars()["_change"].value_counts(sort=True).rows()
+    assert dict(kinds)["delete"] >= gone
+    with again.consumer("audit").take() as changes:
+        assert changes.since == -1
+    assert tl.connect(*place).table("stock").consumer("audit").position == again.version
+    again.restore(tag="before")
+    again.revert(again.version)
+    again.compact()
+    assert again.to_polars().sort("sku").equals(frame)
+    assert stock.at(version=1).row_count == 20_001
+    assert again.verify().ok
+
+
 def test_a_store_that_is_not_a_lake_is_not_found(place: Place) -> None:
     url, options = place
     with pytest.raises(tl.NotFoundError):
