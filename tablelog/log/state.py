@@ -20,8 +20,9 @@ from tablelog.format.actions import AddFile, RemoveFile
 from tablelog.format.commits import CommitRecord
 from tablelog.log.facts import Totals
 from tablelog.log.files import files_at
+from tablelog.log.merging import cut
 from tablelog.log.metadata import changed
-from tablelog.log.parts import Step
+from tablelog.log.parts import Segment, Step
 from tablelog.parquet.plain import scalar
 
 if TYPE_CHECKING:
@@ -121,7 +122,10 @@ class TableState:
             added=tuple(action for action in placed if isinstance(action, AddFile)),
             removed=tuple(action for action in placed if isinstance(action, RemoveFile)),
         )
-        return TableState((*self._parts, step), version, changed(self.metadata, actions), self._reader)
+        last = self._parts[-1]
+        if isinstance(last, Segment):  # it may go on with what really came next
+            last = cut(last, self.version)
+        return TableState((*self._parts[:-1], last, step), version, changed(self.metadata, actions), self._reader)
 
     def find(self, paths: Container[str]) -> dict[str, AddFile]:
         """Live files with some paths."""

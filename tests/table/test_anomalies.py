@@ -215,6 +215,23 @@ class TestTransactions:
             tx.commit()
         assert pairs(meeting.cold().scan(where="id = 1").to_arrow()) == Counter([(1, 90)])
 
+    @pytest.mark.parametrize("isolation", ["snapshot", "serializable"])
+    def test_what_happened_meanwhile_is_looked_at_version_by_version_also_if_it_is_merged(
+        self, tmp_path: Path, isolation: str
+    ) -> None:
+        meeting = Meeting(tmp_path, [(n, n) for n in range(12)], properties={"log_fan_out": "2"})
+        tx = meeting.ours.transaction(isolation)
+        tx.scan(where="id = 1").to_arrow()
+        tx.upsert(as_rows([(1, 10)]), on="id")
+        tx.update({"v": "v + 5"}, "id BETWEEN 1 AND 2")
+        for number in range(3, 12):
+            meeting.theirs.append(as_rows([(-number, 0), (number, 0)]))
+            meeting.theirs.compact()
+        meeting.ours.snapshot()
+        tx.commit()
+        expected = [(0, 0), (1, 15), (2, 7), *((n, n) for n in range(3, 12))]
+        meeting.holds(expected + [(sign * n, 0) for n in range(3, 12) for sign in (-1, 1)])
+
     def test_columns_that_others_add_meanwhile_are_not_there_inside(self, tmp_path: Path) -> None:
         meeting = Meeting(tmp_path, [(1, 1)])
         with meeting.ours.transaction() as tx:
