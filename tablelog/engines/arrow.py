@@ -14,6 +14,7 @@ from tablelog.parquet.contents import read_inlined, read_vectors
 from tablelog.parquet.plain import ints
 from tablelog.parquet.reader import read_batches, read_every_row
 from tablelog.parquet.vectors import deleted_mask
+from tablelog.store.base import is_far
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -88,11 +89,23 @@ def numbered_rows(
     return pa.concat_tables(tables or [numbered.empty_table()])
 
 
+def _at_hand(plan: ScanPlan, store: ObjectStore) -> Iterator[AddFile]:
+    """The files of a plan; rows inside the log, and vectors, are fetched many at a time before they are needed."""
+    if not is_far(store):
+        yield from plan.files
+        return
+    for start in range(0, len(plan.files), _AHEAD):
+        files = plan.files[start : start + _AHEAD]
+        read_inlined(store, [file for file in files if file.is_inlined], plan.state.metadata.schemas)
+        read_vectors(store, files)
+        yield from files
+
+
 def read_plan(plan: ScanPlan, store: ObjectStore) -> pa.RecordBatchReader:
     """All rows of the files of a plan, in batches of at most 131,072. The predicate only chose the files."""
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for file in plan.files:
+        for file in _at_hand(plan, store):
             yield from read_batches(store, file, plan.state.metadata.schemas[file.schema_id], plan.fields, schema)
 
     schema = plain_schema(plan.fields)

@@ -16,6 +16,7 @@ from tests.bench.workloads import (
     bulk_write,
     cold_open,
     file_entries,
+    inlining,
     log_length,
     planning,
     requests,
@@ -44,6 +45,7 @@ WORKLOADS: Final[dict[str, ModuleType]] = {
         writers,
         requests,
         log_length,
+        inlining,
     )
 }
 
