@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from tablelog.ops.scan import ScanPlan
     from tablelog.store.base import ObjectStore
 
+_AHEAD: Final = 256
+"""Files whose rows inside the log are fetched together; such rows are at most some 100 KB."""
+
 
 def plain_schema(fields: tuple[Field, ...]) -> pa.Schema:
     """The columns as Arrow has them, without the field ids that files carry."""
