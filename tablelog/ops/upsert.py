@@ -129,7 +129,8 @@ class Upserting:
         self._keys = self._rows.select([field.name for field in self._fields])
         refuse_twice(self._keys)
         self._looks: dict[str, _Look] = {}
-        self._matched: BitMap | None = None
+        self._matched: tuple[BitMap, int] | None = None
+        """Numbers of the rows that replaced something when they were written, and how many rows they replaced."""
         self._check: KeyCheck | None = None
         self._written: list[Written] = []
 
@@ -158,9 +159,9 @@ class Upserting:
     def _write(self, metadata: Metadata, matched: pa.ChunkedArray[Any]) -> None:
         """Store the rows: those that replace something apart from those that are new."""
         which = bitmap_of(matched)
-        if which == self._matched and len(which) == len(matched):
+        if (which, len(matched)) == self._matched and len(which) == len(matched):
             return
-        self._matched = which
+        self._matched = which, len(matched)
         mask = deleted_mask(which, 0, self._rows.num_rows)
         again = self._rows.filter(mask) if len(which) == len(matched) else self._rows.take(matched)
         self._check = None if set(metadata.key) == set(self._on) else key_check(self._store, metadata)

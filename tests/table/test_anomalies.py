@@ -550,6 +550,14 @@ class TestUpserts:
             meeting.run(update({"id": 3}, "id = 1"), update({"id": 3}, "id = 2"))
         meeting.holds([(1, 1), (3, 2)])
 
+    @PLACES
+    def test_a_row_that_replaces_two_of_which_one_goes_meanwhile_is_there_once(
+        self, tmp_path: Path, properties: dict[str, str]
+    ) -> None:
+        meeting = Meeting(tmp_path, [(1, 1), (1, 2), (2, 2)], properties=properties)
+        meeting.run(upsert((1, 10)), delete("v = 1"))
+        meeting.holds([(1, 10), (2, 2)])
+
     def test_columns_that_came_meanwhile_keep_what_others_put_there(self, tmp_path: Path) -> None:
         meeting = Meeting(tmp_path, [(1, 1), (2, 2)])
 
