@@ -30,8 +30,7 @@ def compact(table: Committing, info: Mapping[str, Any] | None) -> Commit | None:
     """See `Table.compact`."""
     about = commit_info(info)
     compacting = Compacting(table.store)
-    if compacting.plan(table.log.refresh(), about) is None:
-        return None
+    table.log.refresh()
 
     def plan(state: TableState) -> Planned:
         planned = compacting.plan(state, about)
@@ -46,7 +45,7 @@ def compact(table: Committing, info: Mapping[str, Any] | None) -> Commit | None:
 
 
 class _NothingLeftError(Exception):
-    """Somebody else did it meanwhile."""
+    """There is nothing to do, or somebody else did it meanwhile."""
 
 
 def expire(table: Committing, name: str, keep: int | str | timedelta, info: Mapping[str, Any] | None) -> Commit | None:

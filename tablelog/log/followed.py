@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 from tablelog import env
-from tablelog.errors import ConflictError, NotFoundError, StoreError, TablelogError
+from tablelog.errors import ConflictError, CorruptionError, NotFoundError, StoreError, TablelogError
 from tablelog.format.commits import CommitRecord
 from tablelog.log.commits import CommitLog, Committed, FoldedError
 from tablelog.log.opening import LogReader, put_hint, put_segment
@@ -175,8 +175,14 @@ class FollowedLog(Generic[State]):
         """
         for attempt in range(ATTEMPTS_MAX):
             with self._lock:
-                state, head = self.known(), self._history.lineage.head
-            draft = plan(state)
+                state, head, base = self.known(), self._history.lineage.head, self._history.base
+            try:
+                draft = plan(state)
+            except CorruptionError:
+                self.refresh()
+                if self._history.base == base:
+                    raise
+                continue  # rows inside commits that it was to read moved and expired meanwhile
             began_s = env.monotonic_s()
             try:
                 outcome = self._log.append(draft, after=head)
