@@ -20,7 +20,7 @@ from pyroaring import BitMap
 from tablelog import changing
 from tablelog.committing import application
 from tablelog.conditions import condition_on
-from tablelog.errors import ConflictError, InvalidError, NotFoundError
+from tablelog.errors import ConflictError, CorruptionError, InvalidError, NotFoundError
 from tablelog.format.actions import AddFile, RemoveFile, RowChange
 from tablelog.log.changed import FileChanges
 from tablelog.merge import Merge
@@ -144,7 +144,12 @@ class Transaction:
         if self._committed is not None:
             return
         plan = begin(_Seen(self._table.store, self._state.metadata))
-        self._state = self._state.after(plan(self._state, {}).actions)
+        try:
+            self._state = self._state.after(plan(self._state, {}).actions)
+        except CorruptionError as error:
+            if self._table.log.refresh().metadata.horizon.version <= self._checked:
+                raise
+            raise ConflictError(f"version {self._checked} expired while it was read; begin again") from error
         self._plans.append(plan)
 
     # ------------------------------------------------------------------ ending
