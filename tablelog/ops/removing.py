@@ -71,9 +71,10 @@ class Removing:
         every = [each for each in leaving if each.deleted or each.updated]
         vectors = read_vectors(self._store, (each.file for each in every))
         gone = {each.file.path: each.rows | vectors.get(each.file.path, NO_ROWS) for each in every}
+        is_update = any(each.updated for each in every)  # rows that only go have to say so then
         needed: dict[tuple[str, str], BitMap] = {}
         for each in every:
-            path, is_mixed = each.file.path, bool(each.deleted and each.updated)
+            path, is_mixed = each.file.path, bool(each.deleted) and is_update
             if is_mixed or self._moves(each.file, gone[path]):
                 needed |= {(path, "deleted"): each.deleted} if each.deleted else {}
                 needed |= {(path, "updated"): each.updated} if each.updated else {}

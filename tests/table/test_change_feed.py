@@ -123,6 +123,15 @@ def test_what_is_taken_back_is_told_the_other_way_round(table: tl.Table, name: s
     assert {version for _, version, *_ in told(table, 2)} == {3}
 
 
+def test_rows_that_only_go_are_deletes_although_others_are_updated(table: tl.Table) -> None:
+    table.append({"id": [5], "a": [50]})
+    merge = table.merge({"id": [5, 1, 2], "a": [0, 0, 1]}, on="t.id = s.id")
+    merge.when_matched_delete(where="s.a = 0 AND t.id = 5").when_matched_update().execute()
+    assert Counter(kind for kind, *_ in told(table, 2)) == {"delete": 1, "update_before": 2, "update_after": 2}
+    assert ("delete", 3, 5, 50) in told(table, 2)
+    assert table.row_count == 4
+
+
 def test_compactions_are_not_told(table: tl.Table) -> None:
     table.append({"id": [5], "a": [50]})
     table.delete("id = 1")
