@@ -100,6 +100,8 @@ class _Return:
     """What is deleted of it from now on, if it is in the table."""
     is_whole: bool = False
     """Whether it is the whole file that comes back."""
+    again_count: int = 0
+    """Rows of it that had come back and go again."""
 
 
 class Reverting:
@@ -159,7 +161,10 @@ class Reverting:
             raise InvalidError(
                 f"version {self._version} changed no rows and no settings; there is nothing to take back"
             )
-        counts = {"rows_added": sum(len(each.rows) for each in returns), "rows_deleted": _live(added)}
+        counts = {
+            "rows_added": sum(len(each.rows) for each in returns),
+            "rows_deleted": _live(added) + sum(each.again_count for each in returns),
+        }
         return Planned(operation="revert", actions=actions, info={**info, **counts})
 
     def _returns(
@@ -186,7 +191,7 @@ class Reverting:
             deleted = now.get(path, NO_ROWS)
             if came & deleted or (went - deleted if path in live else came):
                 obstacles.append(path)
-            yield _Return(file, went, (deleted - went) | came if path in live else None)
+            yield _Return(file, went, (deleted - went) | came if path in live else None, again_count=len(came))
 
     def _back(self, each: _Return, live: AddFile | None, metadata: Metadata) -> list[Action]:
         """What brings rows back: the file, another vector, or a copy of rows whose file is gone."""

@@ -230,6 +230,11 @@ def test_deletes_of_one_file_are_taken_back_in_any_order(table: tl.Table) -> Non
         table.revert(5)
 
 
+def test_what_is_taken_back_is_counted(table: tl.Table) -> None:
+    table.delete("id = 1")
+    assert [(c.rows_added, c.rows_deleted) for c in (table.revert(n) for n in (3, 4, 5))] == [(1, 0), (0, 1), (1, 0)]
+
+
 def test_what_stands_in_the_way_is_listed(table: tl.Table) -> None:
     table.append({"id": [7, 8], "a": [70, 80], "s": ["g", "h"]})
     table.delete("id = 7")
