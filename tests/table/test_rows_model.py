@@ -7,7 +7,6 @@ model       rows as dicts by column number; a version is a copy of them
 held        after each step: every way of reading, a filtered scan, the row count, the counts of the commit
             at the end: every version in a handle that has just been opened, before and after segments and hints are
             deleted; and for any two versions the changes between them lead from one to the other
-planted     caught when tried: a moved row's vector forgotten, update images told as inserts, deletes of a merge lost
 """
 
 from __future__ import annotations
@@ -512,8 +511,7 @@ class Rows(RuleBasedStateMachine):
             for version in range(since + 1, until + 1):
                 if self.operations[version] == "compact":
                     assert not any(each == version for each, _ in kinds)
-                if self.operations[version] != "upsert":  # which may replace several rows by copies of one
-                    assert kinds[version, "update_before"] == kinds[version, "update_after"]
+                assert kinds[version, "update_before"] == kinds[version, "update_after"]
 
     def lasting(self, since: int, until: int) -> list[Column]:
         """Columns of a version that were not away for a while before it: rows written meanwhile lack them."""
