@@ -130,7 +130,6 @@ def upserting(table: Place, removing: Removing, data: object, on: str | Sequence
     if missing:
         raise InvalidError(f"the data has no column {missing[0]!r}, by which rows are brought in")
     _refuse_unknown(metadata, names)
-    refuse_twice(rows.select([names[field.name.casefold()] for field in keys]))
     equal = " AND ".join(f"t.{quote(field.name)} = s.{quote(names[field.name.casefold()])}" for field in keys)
     clauses = [Clause(when=When.MATCHED, then=Then.UPDATE), Clause(when=When.NOT_MATCHED, then=Then.INSERT)]
     whole = Upserting(table.store, removing, rows, tuple(field.id for field in keys), meet, check_of)
@@ -140,6 +139,7 @@ def upserting(table: Place, removing: Removing, data: object, on: str | Sequence
         _refuse_unknown(state.metadata, names)
         if names.keys() >= {field.name.casefold() for field in state.schema}:
             return whole.plan(state, about)
+        refuse_twice(rows.select([names[field.name.casefold()] for field in keys]))
         return replace(partial.plan(state, about), operation="upsert")  # rows keep what the data does not bring
 
     return plan

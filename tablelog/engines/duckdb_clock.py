@@ -7,6 +7,7 @@ DuckDB looks for a macro before it looks for its own function of that name.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from tablelog import env
@@ -35,6 +36,8 @@ _MACROS: Final = {
 _WORDS: Final = frozenset(
     (*(name.upper() for name in _MACROS), "CURRENT_TIMESTAMP", "CURRENT_TIME", "LOCALTIMESTAMP", "LOCALTIME")
 )
+_SAID: Final = re.compile("|".join(_WORDS), re.IGNORECASE)
+"""Whatever may be such a word: a long text without one need not be taken apart."""
 
 
 def define_clock(connection: duckdb.DuckDBPyConnection) -> None:
@@ -66,4 +69,4 @@ def reads_clock(text: str) -> bool:
     >>> reads_clock("ts > now() - INTERVAL 1 DAY"), reads_clock("'now'")
     (True, False)
     """
-    return any(token.word in _WORDS for token in tokens_of(text))
+    return _SAID.search(text) is not None and any(token.word in _WORDS for token in tokens_of(text))

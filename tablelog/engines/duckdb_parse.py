@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tablelog.errors import InvalidError
 from tablelog.format.types import Struct
+from tablelog.parquet.kept import Kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     from tablelog.format.schema import Schema
 
 
+_INNER: Final = (dict, list)
+_TREES: Final[Kept[str, dict[str, Any]]] = Kept(1024 * 1024)
+"""Trees of expressions by their text, which every step of a change asks for again."""
+
+
 def one_expression(cursor: duckdb.DuckDBPyConnection, text: str) -> dict[str, Any]:
     """The tree of a text that must be one expression, so that it can be put between parentheses safely.
 
@@ -23,12 +29,16 @@ def one_expression(cursor: duckdb.DuckDBPyConnection, text: str) -> dict[str, An
         InvalidError: it is not.
 
     """
+    known = _TREES.get(text)
+    if known is not None:
+        return known
     try:
         (expression,) = _select_list(cursor, text)
     except (ValueError, KeyError, IndexError) as error:
         raise InvalidError(
             f"{text!r} is not one condition: {error}" if str(error) else f"{text!r} is not one condition"
         ) from error
+    _TREES.put(text, expression, len(text))
     return expression
 
 
@@ -53,14 +63,15 @@ def column_names(tree: Any) -> Iterator[str]:
 
 
 def nodes(tree: Any) -> Iterator[dict[str, Any]]:
-    """Every object in a tree."""
-    if isinstance(tree, dict):
-        yield tree
-        for child in tree.values():
-            yield from nodes(child)
-    elif isinstance(tree, list):
-        for child in tree:
-            yield from nodes(child)
+    """Every object in a tree, each before what is inside it."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            yield node
+            waiting += [child for child in reversed(node.values()) if isinstance(child, _INNER)]
+        elif isinstance(node, list):
+            waiting += reversed(node)
 
 
 def by_field_id(cursor: duckdb.DuckDBPyConnection, text: str, schema: Schema, table: str) -> str | None:

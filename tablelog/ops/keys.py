@@ -116,6 +116,8 @@ def refuse_twice(keys: pa.Table) -> None:
     # The two zeros are equal, but not to Arrow.
     columns = [pc.add(column, 0.0) if pa.types.is_floating(column.type) else column for column in keys.columns]
     table = pa.table(columns, names=numbered).drop_null()
+    if len(numbered) == 1 and len(pc.unique(table.column(0))) == table.num_rows:
+        return
     counted = table.group_by(numbered).aggregate([([], "count_all")])
     twice = counted.filter(pc.field("count_all") > 1).select(numbered).rename_columns(names)
     if twice.num_rows:
