@@ -6,6 +6,7 @@ a `Transaction` several of them together.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -29,7 +30,7 @@ from tablelog.parquet.input import open_data
 from tablelog.provenance import commit_info
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from tablelog.committing import Committing
@@ -130,19 +131,32 @@ def upserting(table: Place, removing: Removing, data: object, on: str | Sequence
     if missing:
         raise InvalidError(f"the data has no column {missing[0]!r}, by which rows are brought in")
     _refuse_unknown(metadata, names)
-    equal = " AND ".join(f"t.{quote(field.name)} = s.{quote(names[field.name.casefold()])}" for field in keys)
-    clauses = [Clause(when=When.MATCHED, then=Then.UPDATE), Clause(when=When.NOT_MATCHED, then=Then.INSERT)]
     whole = Upserting(table.store, removing, rows, tuple(field.id for field in keys), meet, check_of)
-    partial = MergingRows(table.store, removing, merge_on(rows, equal, clauses))
+    partial: MergingRows | None = None
 
     def plan(state: TableState, about: Mapping[str, Any]) -> Planned:
+        nonlocal partial
         _refuse_unknown(state.metadata, names)
         if names.keys() >= {field.name.casefold() for field in state.schema}:
             return whole.plan(state, about)
-        refuse_twice(rows.select([names[field.name.casefold()] for field in keys]))
-        return replace(partial.plan(state, about), operation="upsert")  # rows keep what the data does not bring
+        partial = partial or _upserting_some_columns(table.store, removing, rows, keys, metadata)
+        return replace(partial.plan(state, about), operation="upsert")
 
     return plan
+
+
+def _upserting_some_columns(
+    store: ObjectStore, removing: Removing, rows: pa.Table, keys: Sequence[Field], metadata: Metadata
+) -> MergingRows:
+    """Rows that are there keep what the data does not bring."""
+    given = {name.casefold() for name in rows.column_names}
+    brought = tuple(field for field in metadata.schema if field.name.casefold() in given)
+    conform = Conformer(replace(metadata.schema, fields=brought))
+    shaped = pa.Table.from_batches(map(conform, rows.to_batches()), conform.arrow_schema)
+    refuse_twice(shaped.select([field.name for field in keys]))
+    equal = " AND ".join(f"t.{quote(field.name)} = s.{quote(field.name)}" for field in keys)
+    clauses = [Clause(when=When.MATCHED, then=Then.UPDATE), Clause(when=When.NOT_MATCHED, then=Then.INSERT)]
+    return MergingRows(store, removing, merge_on(shaped, equal, clauses))
 
 
 def merge_source(data: object, on: object) -> pa.Table:
@@ -179,6 +193,8 @@ def _key_columns(metadata: Metadata, on: str | Sequence[str] | None) -> list[Fie
         if not fields:
             raise InvalidError("the table has no key; say by which columns rows are brought in: on='id'")
         return fields
+    if not isinstance(on, Iterable):
+        raise InvalidError(f"on={on!r} is no column and no list of columns")
     names = [on] if isinstance(on, str) else list(on)
     if not names:
         raise InvalidError("on=[] names no column; say by which columns rows are brought in")

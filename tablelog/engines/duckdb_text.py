@@ -31,8 +31,8 @@ _PRIMITIVES: Final = {
 }
 
 _MESSAGE_LINES_MAX: Final = 8
-OF_FILE: Final = "#of"
-DELETED: Final = "#deleted"
+OF_FILE: Final = "\x1fof"
+DELETED: Final = "\x1fdeleted"
 _OF_FILE: Final = f'"{OF_FILE}"'
 _DELETED: Final = f'"{DELETED}"'
 _VIRTUAL: Final = frozenset(("file_index", "file_row_number"))
@@ -125,8 +125,7 @@ def can_be_scanned(layout: Layout, *, numbered: bool = False) -> bool:
         return False
     if not layout.is_dirty and not numbered:
         return True
-    taken = {column.physical.name.casefold() for column in layout.columns if column.physical is not None}
-    return not taken & _VIRTUAL
+    return not layout.names & _VIRTUAL
 
 
 def select_layout(

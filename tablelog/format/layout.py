@@ -45,6 +45,8 @@ class Layout:
 
     columns: tuple[ColumnSource, ...]
     files: tuple[AddFile, ...]
+    names: frozenset[str]
+    """Of all columns that some of the files have, wanted or not, case folded."""
 
     @property
     def is_inlined(self) -> bool:
@@ -95,7 +97,14 @@ def group_by_layout(
         # Rows inside the log are brought into shape by us, so they are all of one layout.
         place = (way, () if file.is_inlined else names_and_types)
         groups.setdefault(place, (sources, []))[1].append(file)
-    return tuple(Layout(sources, tuple(members)) for sources, members in groups.values())
+    return tuple(
+        Layout(sources, tuple(members), _names(schemas[number] for number in {member.schema_id for member in members}))
+        for sources, members in groups.values()
+    )
+
+
+def _names(schemas: Iterable[Schema]) -> frozenset[str]:
+    return frozenset(field.name.casefold() for schema in schemas for field in schema)
 
 
 def is_unchanged(field: Field, written: Schema) -> bool:

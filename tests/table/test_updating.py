@@ -344,7 +344,6 @@ def test_a_column_may_have_any_name(lake: tl.Lake, name: str, properties: dict[s
     assert_name_serves(lake, name, properties)
 
 
-@pytest.mark.xfail(strict=True, reason="duckdb_text.can_be_scanned sees only wanted columns, and #of may be a column")
 @pytest.mark.parametrize("name", ["file_index", "file_row_number", "#of", "#deleted"])
 def test_a_column_may_be_called_like_what_scans_of_files_add(lake: tl.Lake, name: str) -> None:
     assert_name_serves(lake, name, IN_FILES)

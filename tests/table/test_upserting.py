@@ -236,9 +236,6 @@ def test_what_does_not_fit_is_refused_and_nothing_changes(keyed: tl.Table, data:
     assert rows(keyed) == BEFORE
 
 
-@pytest.mark.xfail(
-    strict=True, reason="data that lacks columns is cast by the engine, not conformed; see changing.upserting"
-)
 @pytest.mark.parametrize(
     "data",
     [
