@@ -135,9 +135,15 @@ class Consumer:
         self._commit(plan)
 
     def seek(self, version: int, *, info: Mapping[str, Any] | None = None) -> None:
-        """Go to a version, back or forth: its changes count as taken, those after it do not. -1 for the beginning."""
+        """Go to a version, back or forth: its changes count as taken, those after it do not. -1 for the beginning.
+
+        Raises:
+            NotFoundError: there is no such version, or its history has expired.
+
+        """
         if isinstance(version, bool) or not hasattr(version, "__index__") or version < _BEGINNING:
             raise InvalidError(f"version {version!r} is no position; give a version, or -1 for the beginning")
+        self._changes(version, None)  # a version that is not there, or not any more, is said to be just that
         self._commit(lambda _: self._draft(version, info))
 
     def _draft(self, version: int, info: Mapping[str, Any] | None) -> Draft:

@@ -260,7 +260,7 @@ _AND: Final = tuple(tuple(_and(left, right) for right in range(8)) for left in r
 
 
 def _compare(known: FieldStatistics, operator: Operator, value: Scalar, row_count: int) -> int:
-    if known is NO_STATISTICS:
+    if known is NO_STATISTICS and not (isinstance(value, float) and math.isnan(value)):
         return _ANY
     nulls, nans = known.null_count, known.nan_count
     bits = _NULL if nulls is None or nulls > 0 else _NONE

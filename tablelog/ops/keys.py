@@ -39,7 +39,7 @@ _FEW: Final = 256
 class KeyCheck:
     """The keys of rows on their way into a table."""
 
-    def __init__(self, store: ObjectStore, metadata: Metadata) -> None:
+    def __init__(self, store: ObjectStore, metadata: Metadata, *, again: bool = False) -> None:
         """Watch rows that are written under `metadata`."""
         self._store = store
         fields = (metadata.schema.by_id(field_id) for field_id in metadata.key)
@@ -49,7 +49,7 @@ class KeyCheck:
         self._keys: pa.Table | None = None
         self._looked_into: set[tuple[str, int | None, DeletionVector | None]] = set()
         """By checksum too: rows of a commit that was not made may lie where those of another one came to lie."""
-        self._planned = False
+        self._planned = again
 
     def observe(self, batch: pa.RecordBatch) -> None:
         """Remember the keys of a batch that is being written."""
@@ -99,9 +99,12 @@ class KeyCheck:
                 raise InvalidError(f"{what}; delete or overwrite those rows, or leave the new ones out")
 
 
-def key_check(store: ObjectStore, metadata: Metadata) -> KeyCheck | None:
-    """What watches over the keys of rows to be written; None for a table without a key."""
-    return KeyCheck(store, metadata) if metadata.key else None
+def key_check(store: ObjectStore, metadata: Metadata, *, again: bool = False) -> KeyCheck | None:
+    """What watches over the keys of rows to be written; None for a table without a key.
+
+    `again` says that they were found to fit before, so that somebody else is to blame if they do not any more.
+    """
+    return KeyCheck(store, metadata, again=again) if metadata.key else None
 
 
 def refuse_twice(keys: pa.Table) -> None:

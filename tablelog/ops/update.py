@@ -80,6 +80,7 @@ class Updating:
         self._removing = removing
         self._metadata: Metadata | None = None
         self._batches: list[_Batch] = []
+        self._planned = False
 
     def plan(self, state: TableState, info: Mapping[str, Any]) -> Planned:
         """The commit that updates this state."""
@@ -107,6 +108,7 @@ class Updating:
             for batch in self._batches:
                 assert batch.written.keys is not None
                 batch.written.keys.require_unique(state.after(actions))
+        self._planned = True
         count = sum(batch.written.row_count for batch in self._batches)
         actions += [file for batch in self._batches for file in batch.written.files]
         return Planned(operation="update", actions=actions, info={**info, "rows_added": count, "rows_deleted": count})
@@ -129,7 +131,7 @@ class Updating:
             state.metadata,
             images(),
             self._assignment.check,
-            keys=key_check(self._store, state.metadata) if is_keyed else None,
+            keys=key_check(self._store, state.metadata, again=self._planned) if is_keyed else None,
             change=RowChange.UPDATE,
         )
         found = rows_by_path(plan, places)

@@ -121,6 +121,8 @@ def _from_commit(store: ObjectStore, file: AddFile) -> bytes:
         data = store.get(key)
     except NotFoundError as error:
         raise CorruptionError(f"{store.url}/{key} is missing although the rows of {file.path} are in it") from error
+    if not data:
+        raise CorruptionError(f"{store.url}/{key} is empty: its history has expired, and {file.path} with it; reload")
     record = decode_commit(bytes(data), key)
     found = dict(_contents(record.actions)) if record.version == version else {}
     content = found.get(number)

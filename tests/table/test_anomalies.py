@@ -1067,6 +1067,9 @@ class TestConsumers:
         consumer.seek(-1)
         assert self.take(meeting.theirs.consumer("c"), until=1) == Counter([(1, 1)])
         assert meeting.ours.consumer("c").position == 1
+        for wrong, error in ((99, tl.NotFoundError), (-2, tl.InvalidError), ("1", tl.InvalidError)):
+            with pytest.raises(error):
+                consumer.seek(wrong)  # type: ignore[arg-type]  # that is what is refused
 
     def test_history_that_has_expired_is_said_and_the_way_out_is_a_seek(self, tmp_path: Path) -> None:
         meeting = Meeting(tmp_path, [(1, 1)], properties=FILES | {"log_fan_out": "2"})
