@@ -89,7 +89,7 @@ def numbered_rows(
             deleted = vectors.get(file.path)
             tables.append(table if deleted is None else table.filter(pc.invert(deleted_mask(deleted, start, count))))
             start += count
-    return pa.concat_tables(tables or [numbered.empty_table()])
+    return pa.concat_tables(tables or [pa.Table.from_batches([], numbered)])
 
 
 def _at_hand(plan: ScanPlan, store: ObjectStore) -> Iterator[AddFile]:

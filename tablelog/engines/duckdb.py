@@ -40,6 +40,7 @@ from tablelog.engines.duckdb_text import (
 from tablelog.errors import CorruptionError, InvalidError, StoreError
 from tablelog.parquet.arrow import type_from_arrow
 from tablelog.parquet.contents import read_vectors
+from tablelog.parquet.plain import blobs, ints, scalar
 from tablelog.parquet.vectors import bits, positions
 
 if TYPE_CHECKING:
@@ -270,15 +271,15 @@ def _deleted(layout: Layout, store: ObjectStore) -> tuple[pa.Table, bool]:
     total = sum(len(rows) for rows in vectors.values())
     if total > _FEW:
         # Bits are numbered from the lowest of each byte on, DuckDB counts from the highest.
-        blobs = [bits(vectors[file.path], file.row_count).translate(_REVERSED) for file in layout.files]
-        files = pa.array(range(len(blobs)), pa.uint64())
-        return pa.table({OF_FILE: files, DELETED: pa.array(blobs, pa.large_binary())}), True
+        columns = [bits(vectors[file.path], file.row_count).translate(_REVERSED) for file in layout.files]
+        files = ints(range(len(columns))).cast(pa.uint64())
+        return pa.table({OF_FILE: files, DELETED: blobs(columns)}), True
     padding = next(size for most, size in _PADDING if total <= most) - total
     rows = [positions(vectors[file.path]).cast(pa.int64()) for file in layout.files]
-    of_files = [pa.repeat(pa.scalar(number, pa.uint64()), len(each)) for number, each in enumerate(rows)]
+    of_files = [pa.repeat(scalar(number, pa.uint64()), len(each)) for number, each in enumerate(rows)]
     if padding > 0:
-        of_files.append(pa.repeat(pa.scalar(_NOWHERE, pa.uint64()), padding))
-        rows.append(pa.repeat(pa.scalar(-1, pa.int64()), padding))
+        of_files.append(pa.repeat(scalar(_NOWHERE, pa.uint64()), padding))
+        rows.append(pa.repeat(scalar(-1, pa.int64()), padding))
     return pa.table({OF_FILE: pa.chunked_array(of_files), DELETED: pa.chunked_array(rows)}), False
 
 

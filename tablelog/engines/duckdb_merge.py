@@ -21,7 +21,7 @@ from tablelog.engines.arrow import FILE_NUMBER, ROW_NUMBER
 from tablelog.engines.duckdb import ENGINE
 from tablelog.engines.duckdb_parse import one_expression
 from tablelog.engines.duckdb_plan import ROWS
-from tablelog.engines.duckdb_rows import PLACE, SOURCE, SOURCE_NUMBER, bind, cast_to, stream
+from tablelog.engines.duckdb_rows import PLACE, SOURCE, SOURCE_NUMBER, bind, cast_to, stream, with_numbers
 from tablelog.engines.duckdb_text import literal, quote
 from tablelog.errors import InvalidError
 from tablelog.format.predicate import ALWAYS, And
@@ -66,9 +66,8 @@ class DuckDBMerge:
         self._on = on
         self._clauses = clauses
         self._now_us = now_us
-        numbers = pa.array(range(source.num_rows), pa.uint32()) if source.num_rows else pa.array([], pa.uint32())
         columns = ", ".join(map(quote, [*source.column_names, SOURCE_NUMBER]))
-        self._source = source.append_column(SOURCE_NUMBER, numbers), columns
+        self._source = with_numbers(source), columns
         self._check = check
         self._bind()
         self.predicate: Predicate = self._ranges(source)

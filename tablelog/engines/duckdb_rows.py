@@ -19,6 +19,7 @@ from tablelog.engines.duckdb_plan import ROWS, refuse_beyond_a_row
 from tablelog.engines.duckdb_text import first_line, quote, select_nothing, sql_type
 from tablelog.errors import CorruptionError, InvalidError
 from tablelog.format.types import Time, Timestamp, TimeUnit
+from tablelog.parquet.plain import ints
 from tablelog.parquet.reader import check_file
 
 if TYPE_CHECKING:
@@ -88,10 +89,14 @@ def meet(plan: ScanPlan, store: ObjectStore, keys: pa.Table) -> Iterator[pa.Reco
 
 def numbered(rows: pa.Table, fields: Sequence[Field]) -> tuple[pa.Table, str]:
     """Rows of a source with their number, and what shows them to DuckDB in the types of a table's columns."""
-    numbers = pa.array(range(rows.num_rows), pa.uint32()) if rows.num_rows else pa.array([], pa.uint32())
     types = {field.name: sql_type(field.type) for field in fields}
     columns = [f"{quote(name)}::{types[name]} AS {quote(name)}" for name in rows.column_names]
-    return rows.append_column(SOURCE_NUMBER, numbers), ", ".join([*columns, quote(SOURCE_NUMBER)])
+    return with_numbers(rows), ", ".join([*columns, quote(SOURCE_NUMBER)])
+
+
+def with_numbers(rows: pa.Table) -> pa.Table:
+    """Rows of a source, each with its number."""
+    return rows.append_column(SOURCE_NUMBER, ints(range(rows.num_rows)).cast(pa.uint32()))
 
 
 def bind(

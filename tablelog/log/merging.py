@@ -218,7 +218,7 @@ def _removed(removals: pa.Table, version: int) -> pa.Table:
 
 def _concatenated(tables: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
     """Tables under one another; columns that some lack are null there, columns that are null everywhere go."""
-    together = pa.concat_tables([schema.empty_table(), *tables], promote_options="default")
+    together = pa.concat_tables([pa.Table.from_batches([], schema), *tables], promote_options="default")
     optional = [name for name in together.column_names if name not in schema.names]
     return together.drop_columns([name for name in optional if together.column(name).null_count == together.num_rows])
 

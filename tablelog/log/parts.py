@@ -179,7 +179,11 @@ class Step:
 
     def numbers(self) -> pa.Table:
         """Which numbers writers gave to its commits: `added`, `application`, `number`; null where they gave none."""
-        return facts_table([self]).select(NUMBERS_SCHEMA.names) if self.application else NUMBERS_SCHEMA.empty_table()
+        return (
+            facts_table([self]).select(NUMBERS_SCHEMA.names)
+            if self.application
+            else pa.Table.from_batches([], NUMBERS_SCHEMA)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,7 +255,7 @@ class Segment:
     def numbers(self) -> pa.Table:
         """See `Step.numbers`."""
         tables = [block.table(NUMBERS_SCHEMA.names) for block in self.facts_blocks if "number" in block.column_names]
-        return pa.concat_tables(tables or [NUMBERS_SCHEMA.empty_table()])
+        return pa.concat_tables(tables or [pa.Table.from_batches([], NUMBERS_SCHEMA)])
 
 
 Part = Step | Segment

@@ -175,4 +175,4 @@ class Upserting:
 def _places(batches: Iterable[pa.RecordBatch]) -> pa.Table:
     schema = pa.schema([pa.field(name, pa.uint32()) for name in ("file", "row", "source")])
     tables = [pa.Table.from_batches([batch]).rename_columns(schema.names).cast(schema) for batch in batches]
-    return pa.concat_tables([schema.empty_table(), *tables])
+    return pa.concat_tables([pa.Table.from_batches([], schema), *tables])

@@ -7,12 +7,13 @@ takes to open a table of ten thousand commits. What follows hands over bytes.
 from __future__ import annotations
 
 from array import array
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 
 TRUE: Final[Any] = pa.Array.from_buffers(pa.bool_(), 1, [None, pa.py_buffer(b"\1")])[0]
@@ -27,6 +28,18 @@ def ints(values: Iterable[int]) -> Any:
     """
     data = array("q", values)
     return pa.Array.from_buffers(pa.int64(), len(data), [None, pa.py_buffer(data)])
+
+
+def blobs(values: Sequence[bytes]) -> Any:
+    """A large_binary array.
+
+    >>> blobs([b"ab", b""]).to_pylist()
+    [b'ab', b'']
+    """
+    ends = array("q", accumulate(map(len, values), initial=0))
+    return pa.Array.from_buffers(
+        pa.large_binary(), len(values), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(values))]
+    )
 
 
 def falses(count: int) -> Any:

@@ -41,6 +41,7 @@ _PUFFIN_END: Final = struct.Struct("<i4x4s")
 """Length of the JSON, flags of which none is set, and the magic."""
 NO_ROWS: Final = BitMap()
 """The vector of a file of which nothing is deleted; not to be changed, like every other."""
+_RUNS: Final = pa.run_end_encoded(pa.int64(), pa.bool_())
 _POSITION_ID: Final = 2_147_483_645
 """Iceberg's field id of `_pos`, the number of a row in its file: what its own writer says such a blob is about."""
 
@@ -178,5 +179,7 @@ def _mask(rows: BitMap, count: int) -> Any:
     # From the first run on they are deleted and not in turn: every second bit.
     alternating = bytes((0b01010101 if first_deleted else 0b10101010,)) * ((len(ends) + 7) // 8)
     deleted: Any = pa.Array.from_buffers(pa.bool_(), len(ends), [None, pa.py_buffer(alternating)])
-    runs: Any = pa.RunEndEncodedArray.from_arrays(positions(ends).cast(pa.int64()), deleted)  # type: ignore[call-overload]
+    run_ends = positions(ends).cast(pa.int64())
+    # Not `from_arrays`, which imports pandas wherever that is installed; see `parquet.plain`.
+    runs: Any = pa.Array.from_buffers(_RUNS, count, [None], children=[run_ends, deleted])
     return pc.run_end_decode(runs)  # type: ignore[attr-defined]  # the stubs do not have it
