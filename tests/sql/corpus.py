@@ -6,6 +6,9 @@ A file is a row of blocks with an empty line between them; lines that begin with
     append NAME            add the rows of the SELECT
     overwrite NAME [WHERE] put the rows of the SELECT in the place of all, or of those that fulfil the condition
     delete NAME WHERE      take rows out
+    update NAME [WHERE]    a line of JSON: columns and SQL expressions, or values, for them
+    upsert NAME COLUMN     bring the rows of the SELECT in by a column
+    compact NAME, tag NAME TAG, restore NAME VERSION, revert NAME VERSION
     alter NAME METHOD ARGS table.alter.METHOD(*ARGS), ARGS as JSON values
     drop NAME, rename OLD NEW
     query [sorted]         the SELECT, a line of ----, and the rows: values with | between them, NULL, true, false
@@ -110,6 +113,24 @@ def _delete(lake: tl.Lake, block: Block) -> None:
     lake.table(name).delete(where)
 
 
+def _update(lake: tl.Lake, block: Block) -> None:
+    name, _, where = block.rest.partition(" ")
+    lake.table(name).update(json.loads(block.body), where=where or None)
+
+
+def _upsert(lake: tl.Lake, block: Block) -> None:
+    name, _, column = block.rest.partition(" ")
+    lake.table(name).upsert(_rows(block), on=column)
+
+
+def _version(method: str) -> Any:
+    def run(lake: tl.Lake, block: Block) -> None:
+        name, _, version = block.rest.partition(" ")
+        getattr(lake.table(name), method)(int(version))
+
+    return run
+
+
 def _alter(lake: tl.Lake, block: Block) -> None:
     name, method, arguments = block.rest.split(" ", 2)
     getattr(lake.table(name).alter, method)(*json.loads(f"[{arguments}]"))
@@ -120,6 +141,12 @@ _VERBS = {
     "append": lambda lake, block: lake.table(block.rest).append(_rows(block)),
     "overwrite": _overwrite,
     "delete": _delete,
+    "update": _update,
+    "upsert": _upsert,
+    "compact": lambda lake, block: lake.table(block.rest).compact(),
+    "tag": lambda lake, block: lake.table(block.rest.split(" ")[0]).tag(block.rest.split(" ")[1]),
+    "restore": _version("restore"),
+    "revert": _version("revert"),
     "alter": _alter,
     "drop": lambda lake, block: lake.drop_table(block.rest),
     "rename": lambda lake, block: lake.rename_table(*block.rest.split(" ")),
