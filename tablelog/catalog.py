@@ -16,22 +16,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tablelog.errors import CorruptionError, InvalidError, NotFoundError, TablelogError
 from tablelog.format import names
-from tablelog.format.action_json import ActionReader
-from tablelog.format.hint import FAN_OUT_DEFAULT
 from tablelog.format.schema import check_name
 from tablelog.format.values import count, member
 from tablelog.log.commits import Draft
 from tablelog.log.followed import FollowedLog
-from tablelog.log.lineage import Lineage, Merging
-from tablelog.log.parts import Change, Step
+from tablelog.log.plain import PlainHistory
 from tablelog.ops.log_check import LogCheck
 from tablelog.ops.verify import verify_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from tablelog.format.commits import CommitRecord
-    from tablelog.log.parts import Segment
+    from tablelog.log.parts import Change
     from tablelog.ops.verify import Verification
     from tablelog.store.base import ObjectStore
 
@@ -40,7 +36,6 @@ _KINDS: Final = frozenset(
     ("lake", "create_namespace", "drop_namespace", "create_table", "drop_table", "rename_table", "undrop_table")
 )
 _PARTS_MAX: Final = 2
-_MERGING: Final = Merging(FAN_OUT_DEFAULT, ActionReader())
 _NAMESPACES_OF_DUCKDB: Final = frozenset(("main", "memory", "temp", "system", "information_schema", "pg_catalog"))
 
 
@@ -91,38 +86,14 @@ class CatalogState:
         return sorted((e for e in self.entries.values() if e.dropped_version is None), key=lambda entry: entry.name)
 
 
-class _CatalogHistory:
+class _CatalogHistory(PlainHistory[CatalogState]):
     """The catalog's commits, applied in order."""
 
-    def __init__(self) -> None:
-        self.restart()
-
-    def restart(self) -> None:
-        self.lineage = Lineage()
+    def _begin(self) -> None:
         self._entries: dict[str, TableEntry] = {}
         self._namespaces: set[str] = set()
 
-    def apply(self, record: CommitRecord) -> None:
-        changes = tuple(Change(record.version, action) for action in record.actions)
-        self._change_names(changes)
-        self.lineage.append(Step(record=record, changes=changes))
-
-    def load(self, segment: Segment) -> None:
-        self._change_names(segment.changes)
-        self.lineage.append(segment)
-
-    @property
-    def base(self) -> None:
-        return None
-
-    @property
-    def base_digest(self) -> None:
-        return None
-
-    def merging(self, _: int) -> Merging:
-        return _MERGING
-
-    def _change_names(self, changes: tuple[Change, ...]) -> None:
+    def _take(self, changes: tuple[Change, ...]) -> None:
         for change in changes:
             try:
                 ((kind, body),) = change.action.items()

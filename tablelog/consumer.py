@@ -15,46 +15,28 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tablelog.errors import ConflictError, CorruptionError, InvalidError, NotFoundError
 from tablelog.format import names
-from tablelog.format.action_json import ActionReader
-from tablelog.format.hint import FAN_OUT_DEFAULT
 from tablelog.format.schema import check_name
 from tablelog.format.values import count
 from tablelog.log.commits import Draft
 from tablelog.log.followed import FollowedLog
-from tablelog.log.lineage import Lineage, Merging
-from tablelog.log.parts import Change, Step
+from tablelog.log.plain import PlainHistory
 from tablelog.provenance import commit_info
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from tablelog.changes import Changes
-    from tablelog.format.commits import CommitRecord
-    from tablelog.log.parts import Segment
+    from tablelog.log.parts import Change
     from tablelog.store.base import ObjectStore
 
-_MERGING: Final = Merging(FAN_OUT_DEFAULT, ActionReader())
 _BEGINNING: Final = -1
 
 
-class _Positions:
+class _Positions(PlainHistory[int]):
     """The log of one consumer, applied in order; its state is the version up to which changes were taken."""
 
-    def __init__(self) -> None:
-        self.restart()
-
-    def restart(self) -> None:
-        self.lineage = Lineage()
+    def _begin(self) -> None:
         self._position = _BEGINNING
-
-    def apply(self, record: CommitRecord) -> None:
-        changes = tuple(Change(record.version, action) for action in record.actions)
-        self._take(changes)
-        self.lineage.append(Step(record=record, changes=changes))
-
-    def load(self, segment: Segment) -> None:
-        self._take(segment.changes)
-        self.lineage.append(segment)
 
     def _take(self, changes: tuple[Change, ...]) -> None:
         for change in changes:
@@ -63,17 +45,6 @@ class _Positions:
                 self._position = count(body["version"] + 1) - 1
             except (KeyError, TypeError) as error:
                 raise CorruptionError(f"version {change.version} of a consumer's log holds no position") from error
-
-    @property
-    def base(self) -> None:
-        return None
-
-    @property
-    def base_digest(self) -> None:
-        return None
-
-    def merging(self, _: int) -> Merging:
-        return _MERGING
 
     def state(self) -> int:
         return self._position

@@ -15,8 +15,6 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
-from pyroaring import BitMap
-
 from tablelog import changing
 from tablelog.committing import application
 from tablelog.conditions import condition_on
@@ -28,12 +26,15 @@ from tablelog.ops.changes import BEFORE, DELETE, row_events
 from tablelog.ops.conflicts import both_take, taken_rows, touches
 from tablelog.ops.planned import Planned
 from tablelog.ops.removing import Leaving, Removing
+from tablelog.parquet.vectors import NO_ROWS
 from tablelog.provenance import commit_info
 from tablelog.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
+
+    from pyroaring import BitMap
 
     from tablelog.committing import Committing
     from tablelog.format.actions import Action
@@ -214,7 +215,7 @@ class Transaction:
         done = _Done(self._table, before)
         for plan in self._plans:
             done.do(plan)
-        path = both_take(done.taken(), taken_rows(store, changes))
+        path = both_take({each.file.path: each.rows for each in done.leaving()}, taken_rows(store, changes))
         if path is not None:
             raise self._conflict(version, f"took out rows of {path} that this transaction changes as well")
         if self.isolation is Isolation.SERIALIZABLE:
@@ -265,7 +266,7 @@ class _Done:
             if event.kind in self._gone and path not in self._fresh:
                 replaces |= event.kind == BEFORE
                 rows = self._gone[event.kind]
-                rows[path] = rows.get(path, BitMap()) | event.rows
+                rows[path] = rows.get(path, NO_ROWS) | event.rows
                 self._files.setdefault(path, removed[path])
         for path in removed.keys() & self._fresh.keys():
             gone = self._fresh.pop(path)
@@ -278,18 +279,17 @@ class _Done:
         self._others += [action for action in actions if not isinstance(action, AddFile | RemoveFile)]
         self._state = self._state.after(actions)
 
-    def taken(self) -> dict[str, BitMap]:
-        """Rows of the base that go, by file."""
-        empty = BitMap()
-        return {path: self._gone[DELETE].get(path, empty) | self._gone[BEFORE].get(path, empty) for path in self._files}
+    def leaving(self) -> list[Leaving]:
+        """Rows of the base that go."""
+        deleted, updated = self._gone[DELETE], self._gone[BEFORE]
+        return [
+            Leaving(file=file, deleted=deleted.get(path, NO_ROWS), updated=updated.get(path, NO_ROWS))
+            for path, file in self._files.items()
+        ]
 
     def actions(self, removing: Removing) -> tuple[list[Action], dict[str, int]]:
         """What it all comes to, and how many rows come and go."""
-        empty = BitMap()
-        leaving = [
-            Leaving(file=file, deleted=self._gone[DELETE].get(path, empty), updated=self._gone[BEFORE].get(path, empty))
-            for path, file in self._files.items()
-        ]
+        leaving = self.leaving()
         actions = [*self._others, *removing.actions(self._base.metadata, leaving)]
         actions += [file if file.content is None else replace(file, path="") for file in self._fresh.values()]
         rows_added = sum(file.live_row_count for file in self._fresh.values())

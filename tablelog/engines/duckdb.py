@@ -157,7 +157,7 @@ class Cursor:
     def present(self, name: str, plan: ScanPlan, store: ObjectStore, *, numbered: bool = False) -> None:
         """Make a plan's rows visible under a name, to this cursor alone.
 
-        `numbered` adds the columns `#file`, a place in `plan.numbered_files`, and `#row`, a row's number in its file.
+        `numbered` adds `FILE_NUMBER`, a place in `plan.numbered_files`, and `ROW_NUMBER`, a row's number in its file.
 
         Raises:
             CorruptionError: a file is missing, or is no Parquet file.
