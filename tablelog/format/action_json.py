@@ -21,6 +21,7 @@ from tablelog.format.actions import (
     RowChange,
     SetApplication,
     SetCheck,
+    SetClone,
     SetFence,
     SetHorizon,
     SetKey,
@@ -29,6 +30,7 @@ from tablelog.format.actions import (
     SetSchema,
     SetSortOrder,
     SetTag,
+    SetVacuumed,
     SortField,
     TableIdentity,
 )
@@ -88,6 +90,10 @@ def encode_action(action: Action) -> dict[str, Any]:
             return {"fence": {"name": name, "epoch": epoch}}
         case SetTag(name=name, version=tagged):
             return {"tag": {"name": name, "version": tagged}}
+        case SetClone(name=name, path=path, version=version):
+            return {"clone": {"name": name, "path": path} | ({} if path is None else {"version": version})}
+        case SetVacuumed(before_us=before_us):
+            return {"vacuum": {"before": before_us}}
         case _:
             assert_never(action)
 
@@ -104,6 +110,8 @@ def _encode_add(add: AddFile) -> dict[str, Any]:
         encoded["deletes"] = encode_vector_place(add.deleted)
     if add.change is not RowChange.INSERT:
         encoded["change"] = add.change.value
+    if add.level:
+        encoded["level"] = add.level
     if add.gone is not None:
         encoded["gone"] = encode_gone(add.gone)
     encoded["statistics"] = encode_statistics(add.statistics)
@@ -206,6 +214,15 @@ class ActionReader:
             case "tag":
                 tagged = body["version"]
                 return SetTag(name=member(str, body["name"]), version=None if tagged is None else count(tagged))
+            case "clone":
+                path = body["path"]
+                return SetClone(
+                    name=member(str, body["name"]),
+                    path=None if path is None else names.check_path(path),
+                    version=count(body.get("version", 0)),
+                )
+            case "vacuum":
+                return SetVacuumed(before_us=count(body["before"]))
             case _:
                 raise AssertionError(kind)
 
@@ -233,6 +250,7 @@ class ActionReader:
             crc32=None if checksum is None else count(checksum),
             deleted=deleted,
             change=RowChange(body.get("change", RowChange.INSERT)),
+            level=count(body.get("level", 0)),
             gone=decode_gone(body["gone"]) if "gone" in body else None,
             content=content,
         )
@@ -267,6 +285,8 @@ _KINDS: Final = frozenset(
         "application",
         "fence",
         "tag",
+        "clone",
+        "vacuum",
     )
 )
 

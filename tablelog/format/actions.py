@@ -15,6 +15,8 @@
     application   a writer's own number for this commit, so that nothing is done twice
     fence         who may write under a name from here on
     tag           a name for a version, or its removal
+    clone         another table that uses files of this one, or that it does not any more
+    vacuum        files older than this that no version needed are gone
 
 A reader that meets an action, or a feature, that it does not know stops: it cannot tell what it would miss.
 
@@ -134,6 +136,8 @@ class AddFile:
     deleted: DeletionVector | None = None
     """Which of its rows are not in the table any more."""
     change: RowChange = RowChange.INSERT
+    level: int = 0
+    """Of the tree: 0 as a writer wrote it, more for what compactions made of that (see `ops.compaction`)."""
     gone: Gone | None = None
     content: bytes | None = field(default=None, compare=False, repr=False)
     """Rows inside the log, if they are at hand; see `parquet.inlined`."""
@@ -218,6 +222,26 @@ class SetTag:
     version: int | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetClone:
+    """A table in the same lake that uses files of this one; a path of None says that it does not any more."""
+
+    name: str
+    """The id of that table."""
+    path: str | None
+    """Its folder, relative to the lake's root."""
+    version: int = 0
+    """The version of this table that it began with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetVacuumed:
+    """Files that no version needed are gone: none whose name is older may come into the table for the first time."""
+
+    before_us: int
+    """Names made before, microseconds since 1970-01-01 UTC."""
+
+
 DELETION_VECTORS: Final = "deletion_vectors"
 INLINED_ROWS: Final = "inlined_rows"
 FEATURES: Final = frozenset((DELETION_VECTORS, INLINED_ROWS))
@@ -239,6 +263,8 @@ Action = (
     | SetApplication
     | SetFence
     | SetTag
+    | SetClone
+    | SetVacuumed
 )
 
 

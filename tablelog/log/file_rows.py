@@ -3,6 +3,7 @@
     added removed position   path size rows schema partitioning partition crc32
     deleted deletes          how many rows are deleted, and the vector (JSON); columns that few logs have,
     change gone              as have these: what the rows are to readers of changes
+    level                    of the tree of data files
     1:int64:min  1:int64:max  1:nulls        field 1, which was an int64 when the file was written
     7:float64:min  …          7:nans         field 7, which may be NaN
 
@@ -57,6 +58,7 @@ OPTIONAL_TYPES: Final[dict[str, pa.DataType]] = {
     "deletes": pa.string(),
     "change": pa.string(),
     "gone": pa.string(),
+    "level": pa.int64(),
 }
 """Columns that are left out where no file has a value."""
 _WHATS: Final = frozenset(("min", "max", "nulls", "nans"))
@@ -162,6 +164,7 @@ def _optional_columns(files: Sequence[AddFile]) -> dict[str, Column]:
         "deletes": [file.deleted and json.dumps(encode_vector_place(file.deleted)) for file in files],
         "change": [None if file.change is RowChange.INSERT else file.change.value for file in files],
         "gone": [file.gone and json.dumps(encode_gone(file.gone)) for file in files],
+        "level": [file.level or None for file in files],
     }
     return {name: pa.array(each, OPTIONAL_TYPES[name]) for name, each in values.items() if any(each)}
 
@@ -221,7 +224,7 @@ def file_actions(
     rows = ints(places)
     columns = block.columns(_MEMBERS)
     listed = [columns[name].take(rows).to_pylist() for name in _MEMBERS]
-    deletes, changes, gone = (_taken(block, name, rows) for name in ("deletes", "change", "gone"))
+    deletes, changes, gone, levels = (_taken(block, name, rows) for name in ("deletes", "change", "gone", "level"))
 
     @cache  # many files have the same
     def decoded(partition: str | None, partitioning_id: int, schema_id: int) -> tuple[Scalar | None, ...]:
@@ -241,12 +244,13 @@ def file_actions(
                 crc32=crc32,
                 deleted=None if vector is None else decode_vector_place(json.loads(vector)),
                 change=RowChange(change or RowChange.INSERT),
+                level=level or 0,
                 gone=None if images is None else decode_gone(json.loads(images)),
             )
             for (
-                place, statistics, vector, change, images,
+                place, statistics, vector, change, images, level,
                 path, size, row_count, schema_id, partitioning_id, partition, crc32,
-            ) in zip(places, known, deletes, changes, gone, *listed, strict=True)
+            ) in zip(places, known, deletes, changes, gone, levels, *listed, strict=True)
         ]  # fmt: skip
     except (pa.ArrowException, TypeError, ValueError, KeyError) as error:
         raise CorruptionError(f"{block.name}: a row is no file: {error!r}") from error

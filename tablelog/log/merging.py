@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from tablelog.log.blocks import Block
     from tablelog.log.parts import Part
 
-_NAMED: Final = frozenset(("property", "check", "feature", "fence", "tag"))
+_NAMED: Final = frozenset(("property", "check", "feature", "fence", "tag", "clone"))
 """Actions about one setting of many."""
-_SETTINGS: Final = frozenset(("sort_order", "key", "horizon")) | _NAMED
+_SETTINGS: Final = frozenset(("sort_order", "key", "horizon", "vacuum")) | _NAMED
 """Actions that hold until the same setting is set again; what others say holds for ever."""
 
 

@@ -14,6 +14,7 @@ from tablelog.format.actions import (
     RequireFeature,
     SetApplication,
     SetCheck,
+    SetClone,
     SetFence,
     SetHorizon,
     SetKey,
@@ -22,6 +23,7 @@ from tablelog.format.actions import (
     SetSchema,
     SetSortOrder,
     SetTag,
+    SetVacuumed,
     SortField,
     TableIdentity,
 )
@@ -62,6 +64,10 @@ class Metadata:
     """The newest epoch of each name that somebody writes under alone."""
     tags: Mapping[str, int] = field(default_factory=dict)
     """Versions with a name."""
+    clones: Mapping[str, SetClone] = field(default_factory=dict)
+    """Tables that use files of this one, by their id."""
+    vacuumed_us: int = 0
+    """Names of files that come in for the first time are not older than this."""
 
 
 def begin(actions: list[Action]) -> Metadata:
@@ -122,6 +128,10 @@ def _change(metadata: Metadata, action: Action) -> Metadata:
             return replace(metadata, fences={**metadata.fences, name: epoch})
         case SetTag(name=name, version=version):
             return replace(metadata, tags=_with(metadata.tags, name, version))
+        case SetClone(name=name, path=path):
+            return replace(metadata, clones=_with(metadata.clones, name, None if path is None else action))
+        case SetVacuumed(before_us=before_us):
+            return replace(metadata, vacuumed_us=max(metadata.vacuumed_us, before_us))
         case AddFile() | RemoveFile() | FileActions() | SetApplication():
             return metadata
         case _:
