@@ -141,8 +141,18 @@ class Alter:
         return self._commit("partition by", lambda metadata: alter.set_partitioning(metadata, transforms))
 
     def sort_by(self, *columns: str) -> Commit:
-        """Sort rows inside new files, such as `"placed_at"`, `"price desc"`; none for not at all. Old files stay."""
+        """Sort rows inside new files, such as `"placed_at"`, `"price desc"`; none for not at all.
+
+        Compactions sort what they merge; `compact(full=True)` everything.
+        """
         return self._commit("sort by", lambda metadata: alter.set_sort_order(metadata, columns))
+
+    def cluster_by(self, *columns: str) -> Commit:
+        """Sort rows by their place on a Hilbert curve through some columns, so that a filter on any of them prunes.
+
+        Holds for new files; compactions cluster what they merge, `compact(full=True)` everything. None for not at all.
+        """
+        return self._commit("cluster by", lambda metadata: alter.set_curve(metadata, columns))
 
     def _commit(
         self,

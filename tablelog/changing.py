@@ -28,6 +28,7 @@ from tablelog.ops.write import draft_append, write_rows
 from tablelog.parquet.conform import Conformer
 from tablelog.parquet.input import open_data
 from tablelog.provenance import commit_info
+from tablelog.upkeep import Passing, tidy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -61,14 +62,27 @@ class Place(Protocol):
 
 
 def carry_out(
-    table: Committing, begin: Callable[[], Plan], number: tuple[str, int] | None, info: Mapping[str, Any] | None
+    table: Committing,
+    begin: Callable[[], Plan],
+    number: tuple[str, int] | None,
+    info: Mapping[str, Any] | None,
+    *,
+    only_adds: bool = False,
 ) -> Commit:
-    """One operation as one commit; not begun at all if its number is known to be committed already."""
+    """One operation as one commit; not begun at all if its number is known to be committed already.
+
+    Now and then files are put together in passing: in the same commit if the operation only adds rows.
+    """
     about, numbered = commit_info(info), application(number)
     if (done := table.done(numbered)) is not None:
         return done
     plan = begin()
-    return table.commit(lambda state: plan(state, about), numbered)
+    if only_adds:
+        passing = Passing(table)
+        return table.commit(lambda state: passing.with_(state, plan(state, about)), numbered)
+    commit = table.commit(lambda state: plan(state, about), numbered)
+    tidy(table, commit)
+    return commit
 
 
 def appending(table: Place, data: object, on_progress: Callable[[int], None] | None = None) -> Plan:

@@ -39,6 +39,8 @@ class Committing:
         self.history: Final = history or TableHistory(store)
         self.log: Final[FollowedLog[TableState]] = FollowedLog(store, names.LOG, self.history)
         self._fence: SetFence | None = None
+        self.is_calm = True
+        """Whether nobody else committed at the same time, the last time."""
 
     def fenced(self, fence: SetFence) -> Committing:
         """The same for whoever holds an epoch of a name."""
@@ -62,6 +64,7 @@ class Committing:
 
         def draft(state: TableState) -> Draft:
             nonlocal began
+            self.is_calm = began is None
             began = state.version if began is None else began
             self._refuse_fenced(state)
             self._refuse_done(number)

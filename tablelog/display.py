@@ -69,7 +69,7 @@ def rules(state: TableState) -> list[tuple[str, str]]:
     metadata = state.metadata
     lines = [
         ("partitioned by", ", ".join(partition_by(state))),
-        ("sorted by", ", ".join(sort_by(state))),
+        ("clustered by" if metadata.curve else "sorted by", ", ".join(sort_by(state))),
         ("key", ", ".join(key(state))),
         *((f"check {name}", expression) for name, expression in metadata.checks.items()),
         *((f"property {name}", value) for name, value in metadata.properties.items()),

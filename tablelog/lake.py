@@ -111,6 +111,7 @@ class Lake:
         key: str | Sequence[str] | None = None,
         partition_by: str | Sequence[str] | None = None,
         sort_by: str | Sequence[str] | None = None,
+        cluster_by: str | Sequence[str] | None = None,
         checks: Mapping[str, str] | None = None,
         properties: Mapping[str, str] | None = None,
         info: Mapping[str, Any] | None = None,
@@ -120,7 +121,8 @@ class Lake:
 
         A schema is an Arrow, Polars or tablelog schema, or a dict from column names to types
         (`{"id": "int64 not null", "at": "timestamp"}`). `partition_by` takes columns and transforms such as
-        `"month(placed_at)"`, `sort_by` columns such as `"price desc"`, `checks` maps names to SQL conditions.
+        `"month(placed_at)"`, `sort_by` columns such as `"price desc"`, `cluster_by` columns of which a filter on any
+        shall help (files are sorted along a Hilbert curve through them), `checks` maps names to SQL conditions.
 
         Raises:
             InvalidError: the name is taken, or columns, options or rows cannot be.
@@ -137,6 +139,7 @@ class Lake:
             key=_texts("key", key),
             partition_by=_texts("partition_by", partition_by),
             sort_by=_texts("sort_by", sort_by),
+            cluster_by=_texts("cluster_by", cluster_by),
             checks=_settings("checks", checks),
             properties={setting: str(value) for setting, value in _settings("properties", properties).items()},
         )

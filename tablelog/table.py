@@ -186,7 +186,10 @@ class Table:
             ConflictError: a rule was added to the table while the rows were being written.
 
         """
-        return self._do(lambda table, _: changing.appending(table, data, on_progress), idempotent, info)
+        table = self._table
+        return changing.carry_out(
+            table, lambda: changing.appending(table, data, on_progress), idempotent, info, only_adds=True
+        )
 
     def writer(self, *, max_delay: float = 0.1, max_bytes: int = 8 * 1024 * 1024) -> Writer:
         """Gather many small appends, from any number of threads, into few commits.
@@ -345,13 +348,19 @@ class Table:
 
     # ------------------------------------------------------------------ upkeep
 
-    def compact(self, *, info: Info = None) -> Commit | None:
-        """Put rows inside the log, small files and mostly deleted ones together; None if there is nothing to do.
+    def compact(
+        self, *, full: bool = False, info: Info = None, on_progress: Callable[[upkeep.Progress], None] | None = None
+    ) -> Commit | None:
+        """Put rows inside the log and small files together, bring levels into shape, leave out what is deleted.
+
+        Goes on in steps, each a commit and of bounded work, until nothing is worth doing (see `ops.compaction`), and
+        returns the last commit, None if there was nothing to do. With `full` every partition becomes one sorted run of
+        full-sized files without deleted rows, whatever that costs.
 
         No version's rows change, and no writer fails because of it: what others do meanwhile is carried over, or the
         files in question are left for another time.
         """
-        return upkeep.compact(self._table, info)
+        return upkeep.compact(self._table, info, full=full, on_progress=on_progress)
 
     def expire(self, keep: int | str | timedelta, *, info: Info = None) -> Commit | None:
         """Stop keeping history: a number of newest versions stays, or what the table was since some time ago.

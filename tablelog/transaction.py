@@ -29,6 +29,7 @@ from tablelog.ops.removing import Leaving, Removing
 from tablelog.parquet.vectors import NO_ROWS
 from tablelog.provenance import commit_info
 from tablelog.snapshot import Snapshot
+from tablelog.upkeep import tidy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -169,7 +170,9 @@ class Transaction:
         self._ended = True
         if not self._plans:
             return self._committed
-        return self._table.commit(self._plan, self._number)
+        commit = self._table.commit(self._plan, self._number)
+        tidy(self._table, commit)
+        return commit
 
     def rollback(self) -> None:
         """Forget all of it."""

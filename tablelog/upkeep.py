@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
-from tablelog.errors import ConflictError, CorruptionError, StoreError
+from tablelog.engines.arranged import arranged
+from tablelog.errors import ConflictError, CorruptionError, StoreError, TablelogError
 from tablelog.format import names
 from tablelog.log.history import TableHistory
 from tablelog.ops.compact import Compacting
+from tablelog.ops.compaction import choose
 from tablelog.ops.expire import Expiry, empty_commits, parse_keep
 from tablelog.ops.log_check import LogCheck
+from tablelog.ops.policy import compacts_itself, frugal, thorough
 from tablelog.ops.verify import verify_table
 from tablelog.provenance import commit_info
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import timedelta
     from typing import Any
 
@@ -23,15 +28,83 @@ if TYPE_CHECKING:
     from tablelog.log.facts import Commit
     from tablelog.log.state import TableState
     from tablelog.ops.planned import Planned
+    from tablelog.ops.policy import Compaction, Policy
     from tablelog.ops.verify import Verification
 
 
-def compact(table: Committing, info: Mapping[str, Any] | None) -> Commit | None:
-    """See `Table.compact`."""
-    about = commit_info(info)
-    compacting = Compacting(table.store)
-    table.log.refresh()
+PASSING_EVERY: Final = 16
+"""The writer of every so many versions looks whether files had better be put together."""
+_STEPS_MAX: Final = 1_000_000
+_STEPS_IN_PASSING_MAX: Final = 8
+_LOST_MAX: Final = 3
+"""Steps in a row that others did meanwhile; they are at it, then."""
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a compaction has come."""
+
+    steps: int
+    """Steps that are committed."""
+    rows: int
+    """Rows that are written, over all steps."""
+    rows_total: int
+    """Rows of those steps and the present one; more may follow."""
+
+
+def compact(
+    table: Committing,
+    info: Mapping[str, Any] | None,
+    *,
+    full: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Commit | None:
+    """See `Table.compact`."""
+    properties = table.log.refresh().metadata.properties
+    return _steps(table, commit_info(info), thorough(properties, full=full), _STEPS_MAX, on_progress)
+
+
+def _steps(
+    table: Committing,
+    about: Mapping[str, Any],
+    policy: Policy,
+    steps_max: int,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Commit | None:
+    """Steps until nothing is worth doing; the last commit."""
+    last: Commit | None = None
+    steps = lost = rows = rows_total = 0
+    ours: dict[str, int] = {}
+
+    def advance(row_count: int) -> None:
+        nonlocal rows
+        rows += row_count
+        if on_progress is not None:
+            on_progress(Progress(steps=steps, rows=rows, rows_total=rows_total))
+
+    for _ in range(steps_max):
+        compaction = choose(table.log.refresh(), policy)
+        if compaction is None or lost == _LOST_MAX or _is_done(compaction, ours):
+            break
+        rows_total += compaction.row_count
+        compacting = Compacting(table.store, compaction, arranged, advance)
+        commit = _commit_step(table, compacting, about)
+        lost = 0 if commit else lost + 1
+        if commit is None:
+            continue
+        last, steps = commit, steps + 1
+        ours |= compacting.levels
+        advance(0)
+    return last
+
+
+def _is_done(compaction: Compaction, ours: Mapping[str, int]) -> bool:
+    """Whether a step would only merge what was just made for that very level: bounds may not tell files apart."""
+    merged = [(file, merge.level) for merge in compaction.merges for file in merge.files]
+    return bool(merged) and all(ours.get(file.path) == level for file, level in merged)
+
+
+def _commit_step(table: Committing, compacting: Compacting, about: Mapping[str, Any]) -> Commit | None:
     def plan(state: TableState) -> Planned:
         planned = compacting.plan(state, about)
         if planned is None:
@@ -45,7 +118,66 @@ def compact(table: Committing, info: Mapping[str, Any] | None) -> Commit | None:
 
 
 class _NothingLeftError(Exception):
-    """There is nothing to do, or somebody else did it meanwhile."""
+    """Somebody else did it meanwhile."""
+
+
+class Passing:
+    """Files put together by a writer in passing: a step that rides inside the commit of an append.
+
+    The writer of every 16th version looks whether there is something to do, unless others commit at the same time. It
+    costs no commit; one put per file written. An append never fails because of it.
+    """
+
+    def __init__(self, table: Committing) -> None:
+        """Nothing is looked at yet."""
+        self._table = table
+        self._compacting: Compacting | None = None
+        self._looked = not table.is_calm
+
+    def with_(self, state: TableState, planned: Planned) -> Planned:
+        """A plan that only adds rows, with the step if there is one and it still fits."""
+        try:
+            if not self._looked and _is_turn(state.version + 1):
+                self._looked = True
+                properties = state.metadata.properties
+                found = choose(state, frugal(properties)) if compacts_itself(properties) else None
+                if found is not None:
+                    self._compacting = Compacting(self._table.store, found, arranged, lambda _: None)
+            if self._compacting is None:
+                return planned
+            return replace(planned, actions=(*planned.actions, *self._compacting.riding(state)))
+        except TablelogError as error:
+            self._compacting = None
+            _warn(self._table, error)
+            return planned
+
+
+def tidy(table: Committing, commit: Commit) -> None:
+    """What a writer does after a commit that takes rows out, once in so many: level 0 is not to grow for ever.
+
+    No request if nothing is to do. Never fails: the commit stands.
+    """
+    if not _is_turn(commit.version) or not table.is_calm:
+        return
+    properties = table.log.known().metadata.properties
+    try:
+        if compacts_itself(properties):
+            _steps(table, commit_info(change="in passing"), frugal(properties), _STEPS_IN_PASSING_MAX)
+    except TablelogError as error:
+        _warn(table, error)
+
+
+def _is_turn(version: int) -> bool:
+    return (version + 1) % PASSING_EVERY == 0
+
+
+def _warn(table: Committing, error: TablelogError) -> None:
+    message = f"rows are committed to {table.store.url}, but files could not be put together in passing: {error}"
+    warnings.warn(message, UntidyWarning, stacklevel=2)
+
+
+class UntidyWarning(UserWarning):
+    """A commit stands, but what keeps the table fast to read could not be done."""
 
 
 def expire(table: Committing, name: str, keep: int | str | timedelta, info: Mapping[str, Any] | None) -> Commit | None:

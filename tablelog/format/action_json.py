@@ -54,6 +54,9 @@ if TYPE_CHECKING:
     from tablelog.format.types import DataType, Field, Scalar
 
 
+_HILBERT: Final = "hilbert"
+
+
 def encode_action(action: Action) -> dict[str, Any]:
     """As a JSON object with one member, the action's kind."""
     match action:
@@ -63,9 +66,9 @@ def encode_action(action: Action) -> dict[str, Any]:
             return {"schema": encode_schema(schema)}
         case SetPartitioning(partitioning=partitioning):
             return {"partitioning": encode_partitioning(partitioning)}
-        case SetSortOrder(fields=fields):
+        case SetSortOrder(fields=fields, curve=curve):
             encoded = [{"field": f.field_id} | ({"descending": True} if f.descending else {}) for f in fields]
-            return {"sort_order": {"fields": encoded}}
+            return {"sort_order": {"fields": encoded} | ({"curve": _HILBERT} if curve else {})}
         case SetKey(field_ids=field_ids):
             return {"key": {"fields": list(field_ids)}}
         case SetProperty(name=name, value=value):
@@ -112,6 +115,8 @@ def _encode_add(add: AddFile) -> dict[str, Any]:
         encoded["change"] = add.change.value
     if add.level:
         encoded["level"] = add.level
+    if add.moved:
+        encoded["moved"] = list(add.moved)
     if add.gone is not None:
         encoded["gone"] = encode_gone(add.gone)
     encoded["statistics"] = encode_statistics(add.statistics)
@@ -181,7 +186,7 @@ class ActionReader:
                     SortField(field_id=count(f["field"]), descending=member(bool, f.get("descending", False)))
                     for f in body["fields"]
                 )
-                return SetSortOrder(fields=tuple(fields))
+                return SetSortOrder(fields=tuple(fields), curve=body.get("curve") == _HILBERT)
             case "key":
                 return SetKey(field_ids=tuple(count(field_id) for field_id in body["fields"]))
             case "property":
@@ -251,6 +256,7 @@ class ActionReader:
             deleted=deleted,
             change=RowChange(body.get("change", RowChange.INSERT)),
             level=count(body.get("level", 0)),
+            moved=tuple(map(names.check_path, member(list, body.get("moved", [])))),
             gone=decode_gone(body["gone"]) if "gone" in body else None,
             content=content,
         )

@@ -26,7 +26,7 @@ deleted. An `add` with rows of its own (`inline`) has no path in the commit; `fo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -79,6 +79,8 @@ class SetSortOrder:
     """How rows are sorted inside files written from this version on; nulls last."""
 
     fields: tuple[SortField, ...]
+    curve: bool = False
+    """Whether they are sorted by their place on a Hilbert curve through these columns; directions mean nothing then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +140,8 @@ class AddFile:
     change: RowChange = RowChange.INSERT
     level: int = 0
     """Of the tree: 0 as a writer wrote it, more for what compactions made of that (see `ops.compaction`)."""
+    moved: tuple[str, ...] = ()
+    """Files that the same commit removes and whose rows are in this one now, if the commit does more than that."""
     gone: Gone | None = None
     content: bytes | None = field(default=None, compare=False, repr=False)
     """Rows inside the log, if they are at hand; see `parquet.inlined`."""
@@ -271,6 +275,14 @@ Action = (
 def removal(file: AddFile) -> RemoveFile:
     """The action that takes a file out again."""
     return RemoveFile(path=file.path, row_count=file.live_row_count, size_bytes=file.size_bytes)
+
+
+def again(
+    file: AddFile, *, deleted: DeletionVector | None, gone: Gone | None = None, level: int | None = None
+) -> AddFile:
+    """A file that a commit adds once more; what it said about the commit that brought it is over."""
+    level = file.level if level is None else level
+    return replace(file, deleted=deleted, gone=gone, level=level, change=RowChange.INSERT, moved=())
 
 
 def features_of(actions: Iterable[Action]) -> frozenset[str]:

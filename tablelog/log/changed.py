@@ -65,9 +65,20 @@ def file_changes(parts: Sequence[Part], since: int, until: int, reader: ActionRe
             lost += zip(rows.column("removed").to_pylist(), rows.column("path").to_pylist(), strict=True)
     for version, file in _found(parts, lost, reader):
         changes[version].removed.append(file)
-    return {
-        version: changes[version] for version in sorted(changes) if changes[version].added or changes[version].removed
-    }
+    kept = {version: _without_moved(changes[version]) for version in sorted(changes)}
+    return {version: each for version, each in kept.items() if each.added or each.removed}
+
+
+def _without_moved(changes: FileChanges) -> FileChanges:
+    """A commit without what it put together in passing, of which no row came or went."""
+    moved = {path for file in changes.added for path in file.moved}
+    if not moved:
+        return changes
+    from_them = {file.path for file in changes.added if file.moved}
+    return FileChanges(
+        [file for file in changes.added if file.path not in from_them],
+        [file for file in changes.removed if file.path not in moved],
+    )
 
 
 def _between(block: Block, name: str, since: int, until: int) -> Column:

@@ -2,7 +2,7 @@
 
     added removed position   path size rows schema partitioning partition crc32
     deleted deletes          how many rows are deleted, and the vector (JSON); columns that few logs have,
-    change gone              as have these: what the rows are to readers of changes
+    change gone moved        as have these: what the rows are to readers of changes
     level                    of the tree of data files
     1:int64:min  1:int64:max  1:nulls        field 1, which was an int64 when the file was written
     7:float64:min  …          7:nans         field 7, which may be NaN
@@ -16,7 +16,7 @@ then, which is always right. Bounds of float32 are kept as float64, because a lo
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -59,6 +59,7 @@ OPTIONAL_TYPES: Final[dict[str, pa.DataType]] = {
     "change": pa.string(),
     "gone": pa.string(),
     "level": pa.int64(),
+    "moved": pa.string(),
 }
 """Columns that are left out where no file has a value."""
 _WHATS: Final = frozenset(("min", "max", "nulls", "nans"))
@@ -136,37 +137,48 @@ def file_table(
     files: Sequence[AddFile], added: Sequence[int], positions: Sequence[int], reader: ActionReader
 ) -> pa.Table:
     """Files, each live from a version on, as rows; `reader` knows their schemas."""
-    count = len(files)
-    partitions = [
-        json.dumps([None if value is None else encode_value(value) for value in file.partition_values])
-        if file.partition_values
-        else None
-        for file in files
-    ]
     columns: dict[str, Column] = {
         "added": pa.array(added, pa.int64()),
-        "removed": pa.nulls(count, pa.int64()),
+        "removed": pa.nulls(len(files), pa.int64()),
         "position": pa.array(positions, pa.int64()),
-        "path": pa.array([file.path for file in files], pa.string()),
-        "size": pa.array([file.size_bytes for file in files], pa.int64()),
-        "rows": pa.array([file.row_count for file in files], pa.int64()),
-        "schema": pa.array([file.schema_id for file in files], pa.int64()),
-        "partitioning": pa.array([file.partitioning_id for file in files], pa.int64()),
-        "partition": pa.array(partitions, pa.string()),
-        "crc32": pa.array([file.crc32 for file in files], pa.int64()),
     }
+    columns |= {name: member_column(files, name) for name in _MEMBERS}
     return pa.table(columns | _optional_columns(files) | _statistics_columns(files, reader))
 
 
+def member_column(files: Sequence[AddFile], name: str) -> Column:
+    """What files say under one name, such as `path`, `size` or `level`, as a column."""
+    values = [_VALUES[name](file) for file in files]
+    return pa.array(values, _FILE_TYPES.get(name) or OPTIONAL_TYPES[name])
+
+
+def partition_text(file: AddFile) -> str | None:
+    """A file's partition values as the column `partition` has them."""
+    if not file.partition_values:
+        return None
+    return json.dumps([None if value is None else encode_value(value) for value in file.partition_values])
+
+
+_VALUES: Final[dict[str, Callable[[AddFile], Any]]] = {
+    "path": lambda file: file.path,
+    "size": lambda file: file.size_bytes,
+    "rows": lambda file: file.row_count,
+    "schema": lambda file: file.schema_id,
+    "partitioning": lambda file: file.partitioning_id,
+    "partition": partition_text,
+    "crc32": lambda file: file.crc32,
+    "deleted": lambda file: file.deleted and file.deleted.row_count,
+    "deletes": lambda file: file.deleted and json.dumps(encode_vector_place(file.deleted)),
+    "change": lambda file: None if file.change is RowChange.INSERT else file.change.value,
+    "gone": lambda file: file.gone and json.dumps(encode_gone(file.gone)),
+    "level": lambda file: file.level or None,
+    "moved": lambda file: json.dumps(file.moved) if file.moved else None,
+}
+
+
 def _optional_columns(files: Sequence[AddFile]) -> dict[str, Column]:
-    values: dict[str, list[Any]] = {
-        "deleted": [file.deleted and file.deleted.row_count for file in files],
-        "deletes": [file.deleted and json.dumps(encode_vector_place(file.deleted)) for file in files],
-        "change": [None if file.change is RowChange.INSERT else file.change.value for file in files],
-        "gone": [file.gone and json.dumps(encode_gone(file.gone)) for file in files],
-        "level": [file.level or None for file in files],
-    }
-    return {name: pa.array(each, OPTIONAL_TYPES[name]) for name, each in values.items() if any(each)}
+    columns = {name: member_column(files, name) for name in OPTIONAL_TYPES}
+    return {name: column for name, column in columns.items() if column.null_count < len(column)}
 
 
 def _statistics_columns(files: Sequence[AddFile], reader: ActionReader) -> dict[str, Column]:
@@ -224,7 +236,7 @@ def file_actions(
     rows = ints(places)
     columns = block.columns(_MEMBERS)
     listed = [columns[name].take(rows).to_pylist() for name in _MEMBERS]
-    deletes, changes, gone, levels = (_taken(block, name, rows) for name in ("deletes", "change", "gone", "level"))
+    optional = (_taken(block, name, rows) for name in ("deletes", "change", "level", "moved", "gone"))
 
     @cache  # many files have the same
     def decoded(partition: str | None, partitioning_id: int, schema_id: int) -> tuple[Scalar | None, ...]:
@@ -245,12 +257,13 @@ def file_actions(
                 deleted=None if vector is None else decode_vector_place(json.loads(vector)),
                 change=RowChange(change or RowChange.INSERT),
                 level=level or 0,
+                moved=() if moved is None else tuple(map(names.check_path, json.loads(moved))),
                 gone=None if images is None else decode_gone(json.loads(images)),
             )
             for (
-                place, statistics, vector, change, images, level,
+                place, statistics, vector, change, level, moved, images,
                 path, size, row_count, schema_id, partitioning_id, partition, crc32,
-            ) in zip(places, known, deletes, changes, gone, levels, *listed, strict=True)
+            ) in zip(places, known, *optional, *listed, strict=True)
         ]  # fmt: skip
     except (pa.ArrowException, TypeError, ValueError, KeyError) as error:
         raise CorruptionError(f"{block.name}: a row is no file: {error!r}") from error

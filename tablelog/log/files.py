@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from tablelog.format.actions import AddFile
 from tablelog.log.blocks import GroupBlock
-from tablelog.log.file_rows import file_actions
+from tablelog.log.file_rows import file_actions, member_column
 from tablelog.parquet.plain import ints, scalar
 from tablelog.store.together import together
 
@@ -145,6 +145,12 @@ class Files(Sequence[AddFile]):
         """Bytes of all of them."""
         return sum(self._values("size", "size_bytes"))
 
+    def table(self, names: Sequence[str]) -> pa.Table:
+        """What they say under some names (see `log.file_rows`), file by file; counts that are not there are 0."""
+        tables = [pa.table({name: _column(run, name) for name in names}) for run in self._runs if len(_members(run))]
+        empty = pa.table({name: member_column((), name) for name in names})
+        return pa.concat_tables([empty, *tables])
+
     def _values(self, column: str, member: str) -> list[Any]:
         values: list[Any] = []
         for run in self._runs:
@@ -163,6 +169,13 @@ class Files(Sequence[AddFile]):
 
 def _members(run: _Run | tuple[AddFile, ...]) -> Sequence[Any]:
     return run.places if isinstance(run, _Run) else run
+
+
+def _column(run: _Run | tuple[AddFile, ...], name: str) -> Column:
+    column = member_column(run, name) if isinstance(run, tuple) else run.column(name)
+    type_ = member_column((), name).type
+    column = column.cast(type_)
+    return column.fill_null(scalar(0, type_)) if name in {"deleted", "level"} else column
 
 
 def files_at(parts: Sequence[Part], version: int, reader: ActionReader, narrowing: Narrowing | None = None) -> Files:

@@ -52,6 +52,8 @@ class Metadata:
     partitioning: Partitioning = UNPARTITIONED
     partitionings: Mapping[int, Partitioning] = field(default_factory=lambda: MappingProxyType({0: UNPARTITIONED}))
     sort_order: tuple[SortField, ...] = ()
+    curve: bool = False
+    """Whether that is a Hilbert curve through these columns."""
     key: tuple[int, ...] = ()
     properties: Mapping[str, str] = field(default_factory=dict)
     checks: Mapping[str, str] = field(default_factory=dict)
@@ -112,8 +114,8 @@ def _change(metadata: Metadata, action: Action) -> Metadata:
                 raise CorruptionError(f"partitioning {partitioning.id} is there already")
             every = {**metadata.partitionings, partitioning.id: partitioning}
             return replace(metadata, partitioning=partitioning, partitionings=every)
-        case SetSortOrder(fields=fields):
-            return replace(metadata, sort_order=fields)
+        case SetSortOrder(fields=fields, curve=curve):
+            return replace(metadata, sort_order=fields, curve=curve)
         case SetKey(field_ids=field_ids):
             return replace(metadata, key=field_ids)
         case SetProperty(name=name, value=value):

@@ -7,7 +7,7 @@ fulfil (NOT NULL, CHECK) come with a test of the rows, which the caller runs on 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tablelog.errors import InvalidError, NotFoundError
 from tablelog.format import schema as schemas
@@ -15,7 +15,10 @@ from tablelog.format.actions import SetCheck, SetPartitioning, SetProperty, SetS
 from tablelog.format.partitioning import parse_partitioning
 from tablelog.format.types import children
 from tablelog.log.history import fan_out_of
+from tablelog.ops.policy import compacts_itself
 from tablelog.ops.write import inline_max_bytes, target_file_size_bytes
+
+CURVE_COLUMNS_MAX: Final = 8
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -111,6 +114,7 @@ def check_settings(properties: Mapping[str, str]) -> None:
     target_file_size_bytes(properties)
     inline_max_bytes(properties)
     fan_out_of(properties)
+    compacts_itself(properties)
 
 
 def set_partitioning(metadata: Metadata, texts: Iterable[str]) -> tuple[Action, ...]:
@@ -122,6 +126,23 @@ def set_partitioning(metadata: Metadata, texts: Iterable[str]) -> tuple[Action, 
 def set_sort_order(metadata: Metadata, texts: Iterable[str]) -> tuple[Action, ...]:
     """How rows are sorted inside new files; files that exist stay as they are."""
     return (SetSortOrder(fields=parse_sort_order(metadata.schema, texts)),)
+
+
+def set_curve(metadata: Metadata, texts: Iterable[str]) -> tuple[Action, ...]:
+    """Along which columns rows are clustered inside new files, and by compactions."""
+    fields = parse_curve(metadata.schema, texts)
+    return (SetSortOrder(fields=fields, curve=bool(fields)),)
+
+
+def parse_curve(schema: Schema, texts: Iterable[str]) -> tuple[SortField, ...]:
+    """Columns of a curve, which has no direction."""
+    fields = tuple(SortField(field_id=schema.field(text).id) for text in texts)
+    if len(fields) > CURVE_COLUMNS_MAX:
+        raise InvalidError(
+            f"a curve through {len(fields)} columns helps none of them; {CURVE_COLUMNS_MAX} are the most"
+        )
+    parse_sort_order(schema, (column.name for field in fields if (column := schema.by_id(field.field_id)) is not None))
+    return fields
 
 
 def parse_sort_order(schema: Schema, texts: Iterable[str]) -> tuple[SortField, ...]:

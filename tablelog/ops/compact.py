@@ -1,58 +1,43 @@
-"""Files put together: rows inside the log, small files and mostly deleted ones become few large files.
+"""Files put together: a step of compaction (`ops.compaction` chooses it) done and on its way into the log.
 
-`choose` looks at a state and says which files; `Compacting` does it. No row changes: every version reads the same, and
-readers of changes see nothing. A compaction never makes a writer fail, and a row that is deleted while it works stays
-deleted: when the plan is made again after a lost race, new deletions of the files that were read are carried over to
-the files that were written, because the rows stand there in the same order. Where a sort order has mixed them, or a
-file that was read is gone, those files are left as they are for another time.
+No row changes: every version reads the same, and readers of changes see nothing. A compaction never makes a writer
+fail, and a row that is deleted while it works stays deleted: it is known for each row where it was read and where it
+was written, so when the plan is made again after a lost race, new deletions are carried over. Rows that keep their
+order are found by counting; of rows that were sorted the places are remembered, 8 bytes each.
+If a file that was read is gone, what was made of it is given up.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from pyroaring import BitMap
 
-from tablelog.format.actions import RowChange, removal
+from tablelog.format.actions import AddFile, RowChange, again, removal
 from tablelog.ops.planned import Planned
-from tablelog.ops.removing import MOSTLY, Removing
-from tablelog.ops.write import target_file_size_bytes, write_rows
-from tablelog.parquet.contents import read_vectors
+from tablelog.ops.removing import Removing
+from tablelog.ops.scan import plan_scan
+from tablelog.ops.write import write_rows
+from tablelog.parquet.contents import read_inlined, read_vectors
 from tablelog.parquet.reader import read_batches
-from tablelog.parquet.vectors import NO_ROWS
+from tablelog.parquet.vectors import NO_ROWS, bitmap_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
-    from tablelog.format.actions import Action, AddFile
-    from tablelog.log.metadata import Metadata
+    from tablelog.format.actions import Action
     from tablelog.log.state import TableState
+    from tablelog.ops.policy import Compaction, Merge
+    from tablelog.ops.scan import ScanPlan
     from tablelog.ops.write import Written
     from tablelog.store.base import ObjectStore
 
-_SMALL: Final = 0.5
-"""Of the target size: smaller files are put together."""
-
-
-def choose(state: TableState) -> list[list[AddFile]]:
-    """Groups of files that had better be one, each of one partition and in the table's order.
-
-    Rows inside the log always; small files if there are at least two of a partition; files of which more than half the
-    rows are deleted.
-    """
-    small_bytes = int(target_file_size_bytes(state.metadata.properties) * _SMALL)
-    groups: dict[tuple[object, ...], list[AddFile]] = defaultdict(list)
-    for file in state.files:
-        if file.is_inlined or file.size_bytes < small_bytes or _is_mostly_deleted(file):
-            groups[file.partitioning_id, file.partition_values].append(file)
-    return [files for files in groups.values() if len(files) > 1 or files[0].is_inlined or _is_mostly_deleted(files[0])]
-
-
-def _is_mostly_deleted(file: AddFile) -> bool:
-    return file.deleted_row_count > file.row_count * MOSTLY
+Arranging: TypeAlias = "Callable[[ScanPlan, ObjectStore], Iterable[pa.RecordBatch]]"
+"""From a plan to its rows in the table's order, behind their places: file as `numbered_files` has them, row in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +49,8 @@ class _Moved:
     row_counts: Mapping[str, int]
     written: Written
     in_order: bool
+    """Whether rows stand in the order of the sources, unless it is known where each came from."""
+    places: _Places | None = None
 
     def carried(self, vectors: Mapping[str, BitMap]) -> BitMap | None:
         """Rows of the written files, counted over all of them, that were deleted meanwhile; None if that is unknown."""
@@ -71,29 +58,61 @@ class _Moved:
         for path, deleted in self.sources.items():
             now = vectors.get(path, NO_ROWS)
             new = now - deleted
-            if not deleted <= now or (new and not self.in_order):
+            if not deleted <= now or (new and not self.in_order and self.places is None):
                 return None
-            # A row's place is its number less the deleted rows before it.
-            carried |= BitMap(start + row - deleted.rank(row) for row in new)
+            if self.places is not None:
+                carried |= self.places.of(path, new)
+            else:  # a row's place is its number less the deleted rows before it
+                carried |= BitMap(start + row - deleted.rank(row) for row in new)
             start += self.row_counts[path] - len(deleted)
         return carried
 
 
-class Compacting:
-    """One compaction on its way into the log. `plan` may be called any number of times."""
+class _Places:
+    """Where rows that were sorted came from, in their new order."""
 
-    def __init__(self, store: ObjectStore) -> None:
-        """Put files of a table together."""
+    def __init__(self, plan: ScanPlan) -> None:
+        self._numbers = {file.path: number for number, file in enumerate(plan.numbered_files)}
+        self._files: list[Any] = []
+        self._rows: list[Any] = []
+
+    def noted(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """The rows without their places, which are remembered."""
+        for batch in batches:
+            self._files.append(batch.column(0).cast(pa.uint32()))
+            self._rows.append(batch.column(1).cast(pa.uint32()))
+            yield batch.select(batch.schema.names[2:])
+
+    def of(self, path: str, rows: BitMap) -> BitMap:
+        """Where rows of a file stand now."""
+        if not rows:
+            return NO_ROWS
+        files = pa.chunked_array(self._files)
+        ours = pc.equal(files, pa.scalar(self._numbers[path], pa.uint32()))
+        gone = pc.is_in(pa.chunked_array(self._rows), value_set=pa.array(rows, pa.uint32()))
+        return bitmap_of(pa.chunked_array([pc.indices_nonzero(pc.and_(ours, gone)).cast(pa.uint32())]))
+
+
+class Compacting:
+    """One step on its way into the log. `plan` may be called any number of times."""
+
+    def __init__(
+        self, store: ObjectStore, compaction: Compaction, arranging: Arranging, advance: Callable[[int], None]
+    ) -> None:
+        """Put files of a table together as a step says; `advance` is told how many more rows are written."""
         self._store = store
+        self._compaction = compaction
+        self._arranging = arranging
+        self._advance = advance
         self._removing = Removing(store)
         self._moved: list[_Moved] | None = None
 
     def plan(self, state: TableState, info: Mapping[str, Any]) -> Planned | None:
         """The commit that does it; None if there is nothing (left) to do."""
         if self._moved is None:
-            self._moved = [self._move(files, state.metadata) for files in choose(state)]
-        wanted = {path for moved in self._moved for path in moved.sources}
-        live = {file.path: file for file in state.files if file.path in wanted}
+            self._moved = [self._move(merge, state) for merge in self._compaction.merges]
+        levels = {file.path: level for file, level in self._compaction.moves}
+        live = state.find({path for moved in self._moved for path in moved.sources} | levels.keys())
         vectors = read_vectors(self._store, live.values())
         actions: list[Action] = []
         for moved in self._moved:
@@ -101,7 +120,27 @@ class Compacting:
             if carried is not None:
                 actions += [removal(live[path]) for path in moved.sources]
                 actions += self._written(moved.written, carried)
+        for path in levels.keys() & live.keys():
+            actions.append(removal(live[path]))
+            actions.append(again(live[path], deleted=live[path].deleted, level=levels[path]))
         return Planned(operation="compact", actions=actions, info=info) if actions else None
+
+    def riding(self, state: TableState) -> list[Action]:
+        """What it adds to a commit that brings rows and takes none out."""
+        planned = self.plan(state, {})
+        assert self._moved is not None
+        sources = {file.path: tuple(moved.sources) for moved in self._moved for file in moved.written.files}
+        return [
+            replace(action, moved=sources[action.path])
+            if isinstance(action, AddFile) and action.path in sources
+            else action
+            for action in (planned.actions if planned is not None else ())
+        ]
+
+    @property
+    def levels(self) -> dict[str, int]:
+        """The files that were written, and their levels."""
+        return {file.path: file.level for moved in self._moved or () for file in moved.written.files}
 
     def _written(self, written: Written, deleted: BitMap) -> Iterable[AddFile]:
         """The files that were written, without rows that were deleted meanwhile."""
@@ -114,21 +153,50 @@ class Compacting:
             elif len(rows) < file.row_count:
                 yield self._removing.without(file, rows)
 
-    def _move(self, files: Sequence[AddFile], metadata: Metadata) -> _Moved:
+    def _move(self, merge: Merge, state: TableState) -> _Moved:
+        metadata, files = state.metadata, merge.files
+        read_inlined(self._store, [file for file in files if file.is_inlined], metadata.schemas)  # side by side
         vectors = read_vectors(self._store, files)
-        rows = (
+        places: _Places | None = None
+        rows: Iterable[pa.RecordBatch] = (
             batch
             for file in files
             for batch in read_batches(self._store, file, metadata.schemas[file.schema_id], metadata.schema.fields)
         )
-        written = write_rows(self._store, metadata, rows, inline=False, change=RowChange.NONE)
+        if merge.sorts:
+            plan = replace(plan_scan(state, None, limit=0), files=files)
+            places = _Places(plan)
+            rows = places.noted(self._arranging(plan, self._store))
+        written = write_rows(
+            self._store,
+            metadata,
+            rows,
+            inline=False,
+            change=RowChange.NONE,
+            level=merge.level,
+            is_sorted=True,
+            on_progress=self._progress(),
+        )
+        stays = _partitions(files) == _partitions(written.files)
         return _Moved(
             {file.path: vectors.get(file.path, NO_ROWS) for file in files},
             {file.path: file.row_count for file in files},
             written,
-            in_order=not metadata.sort_order and _partitions(files) == _partitions(written.files),
+            in_order=stays and not merge.sorts,
+            places=places if stays else None,
         )
+
+    def _progress(self) -> Callable[[int], None]:
+        """Tells of each more row once: writing says how many there are so far."""
+        told = 0
+
+        def on_progress(row_count: int) -> None:
+            nonlocal told
+            self._advance(row_count - told)
+            told = row_count
+
+        return on_progress
 
 
 def _partitions(files: Iterable[AddFile]) -> set[object]:
-    return {file.partition_values for file in files}
+    return {(file.partitioning_id, file.partition_values) for file in files}

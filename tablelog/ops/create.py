@@ -20,7 +20,7 @@ from tablelog.format.partitioning import UNPARTITIONED, parse_partitioning
 from tablelog.format.schema import check_name, new_schema
 from tablelog.format.types import children, is_float
 from tablelog.log.metadata import Metadata
-from tablelog.ops.alter import check_settings, parse_sort_order
+from tablelog.ops.alter import check_settings, parse_curve, parse_sort_order
 from tablelog.ops.planned import Planned
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class TableOptions:
     key: tuple[str, ...] = ()
     partition_by: tuple[str, ...] = ()
     sort_by: tuple[str, ...] = ()
+    cluster_by: tuple[str, ...] = ()
     checks: Mapping[str, str] = field(default_factory=dict)
     properties: Mapping[str, str] = field(default_factory=dict)
 
@@ -61,6 +62,8 @@ def new_metadata(fields: Iterable[Field], options: TableOptions) -> Metadata:
         check_name(name, "constraint name")
     for name in options.properties:
         check_name(name, "property name")
+    if options.sort_by and options.cluster_by:
+        raise InvalidError("rows cannot be sorted and clustered; give sort_by, or cluster_by, or neither")
     partitioning = parse_partitioning(options.partition_by, schema) if options.partition_by else UNPARTITIONED
     return Metadata(
         table_id=env.new_id(),
@@ -68,7 +71,8 @@ def new_metadata(fields: Iterable[Field], options: TableOptions) -> Metadata:
         schemas={schema.id: schema},
         partitioning=partitioning,
         partitionings={partitioning.id: partitioning},
-        sort_order=parse_sort_order(schema, options.sort_by),
+        sort_order=parse_sort_order(schema, options.sort_by) or parse_curve(schema, options.cluster_by),
+        curve=bool(options.cluster_by),
         key=key,
         properties=dict(options.properties),
         checks=dict(options.checks),
@@ -91,7 +95,7 @@ def draft_create(metadata: Metadata, written: Written | None, info: Mapping[str,
     if metadata.partitioning.fields:
         actions.append(SetPartitioning(partitioning=metadata.partitioning))
     if metadata.sort_order:
-        actions.append(SetSortOrder(fields=metadata.sort_order))
+        actions.append(SetSortOrder(fields=metadata.sort_order, curve=metadata.curve))
     if metadata.key:
         actions.append(SetKey(field_ids=metadata.key))
     actions += [SetProperty(name=name, value=value) for name, value in metadata.properties.items()]

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from tablelog import env
 from tablelog.format import names
-from tablelog.format.actions import RowChange, removal
+from tablelog.format.actions import RowChange, again, removal
 from tablelog.format.vector import INLINE_BYTES_MAX, DeletionVector, Gone
 from tablelog.ops.write import write_rows
 from tablelog.parquet.contents import read_vectors
@@ -91,7 +91,7 @@ class Removing:
                 actions += [replace(first, gone=images), *more]
             elif (path, "vector") in needed:
                 vector = self._stored[path, "vector"][1]
-                actions.append(replace(each.file, deleted=vector, gone=images, change=RowChange.INSERT))
+                actions.append(again(each.file, deleted=vector, gone=images))
         return actions
 
     def without(self, file: AddFile, rows: BitMap) -> AddFile:

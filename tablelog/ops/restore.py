@@ -26,6 +26,7 @@ from tablelog.format.actions import (
     SetProperty,
     SetSchema,
     SetSortOrder,
+    again,
     removal,
 )
 from tablelog.format.schema import Schema
@@ -61,7 +62,7 @@ def restore_to(state: TableState, wanted: TableState, info: Mapping[str, Any]) -
     back = [file for place, file in then.items() if place not in now]
     actions: list[Action] = [*settings(state.metadata, wanted.metadata)]
     actions += map(removal, gone)
-    actions += (replace(file, change=RowChange.INSERT, gone=None) for file in back)
+    actions += (again(file, deleted=file.deleted) for file in back)
     counts = {"rows_added": _live(back), "rows_deleted": _live(gone)}
     return Planned(operation="restore", actions=actions, info={**info, **counts})
 
@@ -77,8 +78,8 @@ def settings(now: Metadata, then: Metadata) -> Iterator[Action]:
         yield SetSchema(schema=Schema(id=max(now.schemas) + 1, fields=then.schema.fields, last_field_id=last))
     if now.partitioning.fields != then.partitioning.fields:
         yield SetPartitioning(partitioning=replace(then.partitioning, id=max(now.partitionings) + 1))
-    if now.sort_order != then.sort_order:
-        yield SetSortOrder(fields=then.sort_order)
+    if (now.sort_order, now.curve) != (then.sort_order, then.curve):
+        yield SetSortOrder(fields=then.sort_order, curve=then.curve)
     if now.key != then.key:
         yield SetKey(field_ids=then.key)
     for name in sorted({*now.properties, *then.properties}):
@@ -196,9 +197,9 @@ class Reverting:
     def _back(self, each: _Return, live: AddFile | None, metadata: Metadata) -> list[Action]:
         """What brings rows back: the file, another vector, or a copy of rows whose file is gone."""
         if each.is_whole:
-            return [replace(each.file, change=RowChange.INSERT, gone=None)]
+            return [again(each.file, deleted=each.file.deleted)]
         if live is not None:
-            plain = replace(live, change=RowChange.INSERT, gone=None, deleted=None)
+            plain = again(live, deleted=None)
             return [removal(live), self._removing.without(plain, each.deleted) if each.deleted else plain]
         if each.file.path not in self._copied:
             written = write_rows(self._store, metadata, self._rows(each, metadata))

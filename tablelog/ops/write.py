@@ -14,15 +14,15 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tablelog.errors import ConflictError, InvalidError
 from tablelog.format.actions import AddFile, RowChange
 from tablelog.ops.planned import Planned
 from tablelog.parquet.conform import Conformer
 from tablelog.parquet.inlined import encode_rows, statistics_of
+from tablelog.parquet.ordering import ordering
 from tablelog.parquet.transform import split_by_partition
-from tablelog.parquet.writer import sort_keys, write_files
+from tablelog.parquet.writer import write_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tablelog.log.metadata import Metadata
     from tablelog.log.state import TableState
     from tablelog.ops.keys import KeyCheck
+    from tablelog.parquet.ordering import Ordering
     from tablelog.store.base import ObjectStore
 
 TARGET_FILE_SIZE: Final = "target_file_size_bytes"
@@ -71,6 +72,8 @@ def write_rows(
     keys: KeyCheck | None = None,
     inline: bool = True,
     change: RowChange = RowChange.INSERT,
+    level: int = 0,
+    is_sorted: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> Written:
     """Store rows as files, or keep them for the commit if they are few.
@@ -79,7 +82,8 @@ def write_rows(
     or were checked when they came, need none.
 
     `keys` remembers the rows' keys, for the plan to hold against the table's. `on_progress` is told how many rows are
-    encoded so far. `change` is what the rows are to readers of changes.
+    encoded so far. `change` is what the rows are to readers of changes, `level` that of the files. Rows that are
+    sorted already stay as they come.
 
     No request if the rows take no more than the table's `inline_max_bytes` and may be inlined; else one put per file of
     about the table's `target_file_size_bytes`. Memory does not grow with the input.
@@ -115,13 +119,13 @@ def write_rows(
             chain(few, rest or ()),
             schema=metadata.schema,
             partitioning=metadata.partitioning,
-            sort_order=metadata.sort_order,
+            ordering=None if is_sorted else _ordering(metadata),
             target_size_bytes=target_file_size_bytes(metadata.properties),
             store=store,
             on_progress=advance,
         )
-    if change is not RowChange.INSERT:
-        files = tuple(replace(file, change=change) for file in files)
+    if change is not RowChange.INSERT or level:
+        files = tuple(replace(file, change=change, level=level) for file in files)
     written = Written(metadata=metadata, files=files, keys=keys)
     if encoded < written.row_count:  # a few rows are encoded on the spot
         advance(written.row_count - encoded)
@@ -163,9 +167,9 @@ def _inlined(batches: list[pa.RecordBatch], metadata: Metadata) -> tuple[AddFile
 
 
 def _inlined_file(rows: pa.Table, values: tuple[Scalar | None, ...], metadata: Metadata) -> AddFile:
-    keys = sort_keys(metadata.sort_order, metadata.schema)
-    if keys and rows.num_rows > 1:
-        rows = rows.take(pc.sort_indices(rows, sort_keys=keys))
+    order = _ordering(metadata)
+    if order is not None and rows.num_rows > 1:
+        rows = rows.take(order.indices(rows))
     (batch,) = rows.combine_chunks().to_batches()
     content = encode_rows(batch)
     return AddFile(
@@ -179,6 +183,10 @@ def _inlined_file(rows: pa.Table, values: tuple[Scalar | None, ...], metadata: M
         crc32=zlib.crc32(content),
         content=content,
     )
+
+
+def _ordering(metadata: Metadata) -> Ordering | None:
+    return ordering(metadata.sort_order, metadata.schema, curve=metadata.curve)
 
 
 def inline_max_bytes(properties: Mapping[str, str]) -> int:

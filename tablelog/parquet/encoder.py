@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,11 +17,12 @@ from tablelog.parquet.arrow import arrow_schema
 from tablelog.parquet.statistics import statistics_from_metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from tablelog.format.schema import Schema
     from tablelog.format.types import Field, Scalar
     from tablelog.parquet.encoding import Encoding
+    from tablelog.parquet.ordering import Ordering
     from tablelog.parquet.sink import Sink
 
 MIB: Final = 1024 * 1024
@@ -34,7 +35,6 @@ GROUP_ROWS_MAX: Final = 1 << 20
 
 _FOOTER_COLUMN_BYTES: Final = 6 * 1024
 """Measured per column and row group while Arrow's writer is open."""
-SortKey = tuple[str, Literal["ascending", "descending"]]
 
 
 def group_rows(row_bytes: float, group_bytes: float = GROUP_BYTES) -> int:
@@ -46,12 +46,12 @@ def group_rows(row_bytes: float, group_bytes: float = GROUP_BYTES) -> int:
 class FileEncoder:
     """Collects row groups. One thread at a time; Arrow lets go of the interpreter while it encodes."""
 
-    def __init__(self, schema: Schema, encoding: Encoding, sort_keys: Sequence[SortKey], sink: Sink) -> None:
-        """Begin a file of rows under `schema` in `sink`; `sort_keys` are as PyArrow has them."""
+    def __init__(self, schema: Schema, encoding: Encoding, ordering: Ordering | None, sink: Sink) -> None:
+        """Begin a file of rows under `schema` in `sink`; each piece sorted, if there is an ordering."""
         self.row_count = 0
         self._group_count = 0
         self._schema = schema
-        self._sort_keys = list(sort_keys)
+        self._ordering = ordering
         self._sink = sink
         self._footers: list[pq.FileMetaData] = []
         with _told_by(sink):
@@ -72,13 +72,13 @@ class FileEncoder:
 
     def add(self, rows: pa.Table) -> None:
         """Rows for the end of the file: one row group, or if they are to be sorted as many as they need."""
-        for group in self._sorted(rows) if self._sort_keys else (rows,):
+        for group in (rows,) if self._ordering is None else self._sorted(rows, self._ordering):
             self._add_group(group)
 
-    def _sorted(self, rows: pa.Table) -> Iterator[pa.Table]:
+    def _sorted(self, rows: pa.Table, ordering: Ordering) -> Iterator[pa.Table]:
         """Row groups in the sort order, nulls last; equal rows stay as they came."""
         rows = rows.combine_chunks()
-        order = pc.sort_indices(rows, sort_keys=self._sort_keys)
+        order = ordering.indices(rows)
         group_row_count = group_rows(rows.nbytes / rows.num_rows)
         for start in range(0, rows.num_rows, group_row_count):
             yield rows.take(order.slice(start, group_row_count))

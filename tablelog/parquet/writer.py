@@ -37,11 +37,11 @@ from tablelog.parquet.transform import split_by_partition
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from tablelog.format.actions import AddFile, SortField
+    from tablelog.format.actions import AddFile
     from tablelog.format.partitioning import Partitioning
     from tablelog.format.schema import Schema
     from tablelog.format.types import Scalar
-    from tablelog.parquet.encoder import SortKey
+    from tablelog.parquet.ordering import Ordering
     from tablelog.parquet.sink import Sink
     from tablelog.store.base import ObjectStore
 
@@ -68,7 +68,7 @@ def write_files(
     *,
     schema: Schema,
     partitioning: Partitioning,
-    sort_order: tuple[SortField, ...],
+    ordering: Ordering | None,
     target_size_bytes: int,
     store: ObjectStore,
     on_progress: Callable[[int], None] | None = None,
@@ -86,7 +86,7 @@ def write_files(
     writer = _Writer(
         schema=schema,
         partitioning=partitioning,
-        sort_order=sort_order,
+        ordering=ordering,
         target_size_bytes=target_size_bytes,
         store=store,
         on_progress=on_progress,
@@ -135,7 +135,7 @@ class _Writer:
         *,
         schema: Schema,
         partitioning: Partitioning,
-        sort_order: tuple[SortField, ...],
+        ordering: Ordering | None,
         target_size_bytes: int,
         store: ObjectStore,
         on_progress: Callable[[int], None] | None,
@@ -143,12 +143,12 @@ class _Writer:
         self.strands = Strands(self._begin, self._finish_file, on_progress)
         self._schema = schema
         self._partitioning = partitioning
-        self._sort_keys = sort_keys(sort_order, schema)
+        self._ordering = ordering
         self._target_bytes = target_size_bytes
         self._store = store
         self._disk_places = threading.Semaphore(DISK_FILES_MAX)
         self._on_progress = on_progress
-        self._waiting_max = WAITING_BYTES_PER_THREAD * max(thread_count(), 2) * (2 if sort_order else 1)
+        self._waiting_max = WAITING_BYTES_PER_THREAD * max(thread_count(), 2) * (2 if ordering else 1)
         self._lanes: dict[tuple[Scalar | None, ...], _Lane] = {}
         self._held_bytes = 0
         self._encoding = Encoding(options={})
@@ -177,7 +177,7 @@ class _Writer:
             return (self._encode_here(*self._lanes.values()),)
         for lane in self._lanes.values():
             self._end(lane)
-        if len(self._lanes) == 1 and not self._sort_keys:
+        if len(self._lanes) == 1 and not self._ordering:
             self._split_last(*self._lanes.values())
         return self.strands.finish()
 
@@ -211,7 +211,7 @@ class _Writer:
         """A chunk is a row group of such a size that a file is a whole number of them, or with a sort order a file."""
         file_bytes = self._target_bytes / self._ratio()
         file_rows = max(1, int(file_bytes / row_bytes))
-        if self._sort_keys:
+        if self._ordering:
             return max(1, min(file_rows, int(SORTED_BYTES_MAX / row_bytes)))
         # Lanes side by side share the memory, so each gets to a chunk sooner.
         group_bytes = GROUP_BYTES / (2 if self._partitioning.fields else 1)
@@ -235,7 +235,7 @@ class _Writer:
         self.strands.append(lane.file, chunk)
         ratio = self._ratio()
         expected_bytes = lane.file.encoded_bytes + lane.file.waiting_bytes * ratio
-        if self._sort_keys or expected_bytes + chunk.size_bytes * ratio / 2 >= self._target_bytes:
+        if self._ordering or expected_bytes + chunk.size_bytes * ratio / 2 >= self._target_bytes:
             self._close(lane)
 
     def _submit_all(self, lane: _Lane) -> None:
@@ -251,7 +251,7 @@ class _Writer:
     def _end(self, lane: _Lane) -> None:
         """Queue all that a lane has and end its file."""
         self._submit_all(lane)
-        if lane.file is not None and lane.previous is not None and not self._sort_keys:
+        if lane.file is not None and lane.previous is not None and not self._ordering:
             self.strands.level(lane.previous, lane.file)
         self._close(lane)
 
@@ -266,7 +266,7 @@ class _Writer:
 
     def _encoder(self, sink: Sink) -> FileEncoder:
         try:
-            return FileEncoder(self._schema, self._encoding, self._sort_keys, sink)
+            return FileEncoder(self._schema, self._encoding, self._ordering, sink)
         except BaseException:
             sink.discard()
             raise
@@ -285,9 +285,3 @@ class _Writer:
         if self._on_progress is not None:
             self._on_progress(rows.num_rows)
         return action
-
-
-def sort_keys(sort_order: tuple[SortField, ...], schema: Schema) -> list[SortKey]:
-    """A sort order in terms of Arrow: names of columns and directions."""
-    fields = {field.id: field.name for field in schema.fields}
-    return [(fields[each.field_id], "descending" if each.descending else "ascending") for each in sort_order]

@@ -367,7 +367,7 @@ def statistics_of_file(schema: Schema, batch: pa.RecordBatch) -> dict[int, Field
         [batch],
         schema=schema,
         partitioning=UNPARTITIONED,
-        sort_order=(),
+        ordering=None,
         target_size_bytes=1 << 30,
         store=MemoryStore(),
     )

@@ -36,7 +36,7 @@ def schema_of(**columns: Any) -> Schema:
 
 def statistics_of(schema: Schema, *groups: dict[str, Any]) -> dict[int, FieldStatistics]:
     """What a file says that has those row groups."""
-    encoder = FileEncoder(schema, ENCODING, (), MemorySink(MemoryStore(), "data/x.parquet"))
+    encoder = FileEncoder(schema, ENCODING, None, MemorySink(MemoryStore(), "data/x.parquet"))
     for group in groups:
         encoder.add(pa.table(group, schema=arrow_schema(schema)))
     return dict(encoder.finish("data/x.parquet", 0, ()).statistics)
@@ -179,7 +179,7 @@ def test_nulls_inside_structs_are_counted_as_sql_sees_them(tmp_path: Any) -> Non
         arrow_schema(schema).field(0).type,
     )
     store = LocalStore(tmp_path)
-    encoder = FileEncoder(schema, ENCODING, (), MemorySink(store, "data/x.parquet"))
+    encoder = FileEncoder(schema, ENCODING, None, MemorySink(store, "data/x.parquet"))
     encoder.add(pa.table({"s": array}, schema=arrow_schema(schema)))
     action = encoder.finish("data/x.parquet", 0, ())
     query = f"SELECT count(*) FILTER (s.a IS NULL), count(*) FILTER (s.t.f IS NULL) FROM '{store.local_path('data/x.parquet')}'"

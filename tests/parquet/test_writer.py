@@ -28,6 +28,7 @@ from tablelog.parquet import encoder, writer
 from tablelog.parquet.arrow import FIELD_ID, arrow_schema
 from tablelog.parquet.columns import fields_from_user_schema
 from tablelog.parquet.encoding import choose_encoding
+from tablelog.parquet.ordering import ordering
 from tablelog.parquet.strands import Strands, thread_count
 from tablelog.parquet.writer import write_files
 from tablelog.store import LocalStore, MemoryStore
@@ -100,7 +101,7 @@ def write(
         batches,
         schema=schema,
         partitioning=partitioning,
-        sort_order=sort,
+        ordering=ordering(sort, schema),
         target_size_bytes=target,
         store=folder if isinstance(folder, LocalStore) else Putting(put or folder.put),
         on_progress=on_progress,

@@ -1,0 +1,60 @@
+"""Rows of a plan in the table's order, each behind its place; what compactions write.
+
+Few rows are sorted in memory. Many are sorted by DuckDB, which writes to disk what does not fit. Places on a curve are
+found from the columns that it goes through; DuckDB then brings the rows into the order of their places.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
+
+from tablelog.engines.arrow import FILE_NUMBER, ROW_NUMBER, numbered_rows
+from tablelog.engines.duckdb_plan import ROWS
+from tablelog.engines.duckdb_rows import PLACE, SOURCE, SOURCE_NUMBER, stream, with_numbers
+from tablelog.engines.duckdb_text import quote
+from tablelog.ops.spans import order_of
+from tablelog.parquet.ordering import ordering
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tablelog.log.metadata import Metadata
+    from tablelog.ops.scan import ScanPlan
+    from tablelog.parquet.ordering import Ordering
+    from tablelog.store.base import ObjectStore
+
+_FEW_BYTES: Final = 16 * 1024 * 1024
+"""Files of so many bytes, which are some ten times as large in memory, are sorted there."""
+
+
+def arranged(plan: ScanPlan, store: ObjectStore) -> Iterator[pa.RecordBatch]:
+    """The rows of a plan's files in the table's order, nulls last, behind the numbers of their file and row in it."""
+    order = _order(plan.state.metadata)
+    places = [FILE_NUMBER, ROW_NUMBER]
+    if plan.size_bytes <= _FEW_BYTES:
+        rows = numbered_rows([*enumerate(plan.numbered_files)], plan.fields, store, plan.state.metadata.schemas)
+        names = [*places, *(field.name for field in plan.fields)]
+        yield from rows.take(order.indices(rows)).select(names).to_batches(max_chunksize=1 << 17)
+        return
+    columns = ", ".join(f"{ROWS}.{quote(field.name)}" for field in plan.fields)
+    if not order.curve:
+        by = ", ".join(f"{ROWS}.{quote(name)} {_DIRECTIONS[direction]} NULLS LAST" for name, direction in order.keys)
+        yield from stream(plan, store, f"SELECT {PLACE}, {columns} FROM {ROWS} ORDER BY {by}")
+        return
+    keys = ", ".join(f"{ROWS}.{quote(name)}" for name, _ in order.keys)
+    found = pa.Table.from_batches(stream(plan, store, f"SELECT {PLACE}, {keys} FROM {ROWS}"))
+    source = with_numbers(found.select(places).take(order.indices(found)))
+    same = " AND ".join(f"{ROWS}.{quote(place)} = {SOURCE}.{quote(place)}" for place in places)
+    text = f"SELECT {PLACE}, {columns} FROM {ROWS} JOIN {SOURCE} ON {same} ORDER BY {SOURCE}.{quote(SOURCE_NUMBER)}"
+    yield from stream(plan, store, text, source=(source, "*"))
+
+
+def _order(metadata: Metadata) -> Ordering:
+    order = ordering(order_of(metadata), metadata.schema, curve=metadata.curve)
+    assert order is not None
+    return order
+
+
+_DIRECTIONS: Final = {"ascending": "ASC", "descending": "DESC"}
