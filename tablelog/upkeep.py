@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from tablelog import env
 from tablelog.engines.arranged import arranged
 from tablelog.errors import ConflictError, CorruptionError, StoreError, TablelogError
 from tablelog.format import names
@@ -60,7 +61,7 @@ def compact(
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Commit | None:
     """See `Table.compact`."""
-    properties = table.log.refresh().metadata.properties
+    properties = table.newest().properties
     return _steps(table, commit_info(info), thorough(properties, full=full), _STEPS_MAX, on_progress)
 
 
@@ -75,6 +76,7 @@ def _steps(
     last: Commit | None = None
     steps = lost = rows = rows_total = 0
     ours: dict[str, int] = {}
+    begun = _Begun(table.log.refresh().version, env.now_us())
 
     def advance(row_count: int) -> None:
         nonlocal rows
@@ -84,7 +86,7 @@ def _steps(
 
     for _ in range(steps_max):
         compaction = choose(table.log.refresh(), policy)
-        if compaction is None or lost == _LOST_MAX or _is_done(compaction, ours):
+        if compaction is None or lost == _LOST_MAX or begun.is_over(compaction, ours):
             break
         rows_total += compaction.row_count
         compacting = Compacting(table.store, compaction, arranged, advance)
@@ -98,10 +100,25 @@ def _steps(
     return last
 
 
-def _is_done(compaction: Compaction, ours: Mapping[str, int]) -> bool:
-    """Whether a step would only merge what was just made for that very level: bounds may not tell files apart."""
-    merged = [(file, merge.level) for merge in compaction.merges for file in merge.files]
-    return bool(merged) and all(ours.get(file.path) == level for file, level in merged)
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """When steps began: what comes in later is left to whoever comes later, or there might be no end of it."""
+
+    version: int
+    now_us: int
+
+    def is_over(self, compaction: Compaction, ours: Mapping[str, int]) -> bool:
+        """Whether a step is only about files that came in since, or that were made for the very level they are on."""
+        files = list(compaction.files)
+        if all(ours.get(file.path) == level for file, level in files):
+            return True
+        others = [self._is_later(file.path) for file, _ in files if file.path not in ours]
+        return bool(others) and all(others)
+
+    def _is_later(self, path: str) -> bool:
+        inlined = names.parse_inlined(path)
+        made_us = names.made_us(path)
+        return inlined[0] > self.version if inlined else made_us is not None and made_us > self.now_us
 
 
 def _commit_step(table: Committing, compacting: Compacting, about: Mapping[str, Any]) -> Commit | None:

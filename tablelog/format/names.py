@@ -43,6 +43,7 @@ HINT: Final = "head.json"
 _SEGMENT: Final = re.compile(r"segments/(\d{20})-([1-9]\d{0,19})\.parquet")
 _BASE: Final = re.compile(r"base/(\d{20})\.parquet")
 _INLINED: Final = re.compile(r"_log/(\d{20})\.json#(0|[1-9]\d{0,8})")
+_MADE: Final = re.compile(r"(?:^|/)([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}\.[a-z]+$")
 _UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f\\:*?\"<>|\ud800-\udfff]")
 PATH_BYTES_MAX: Final = 1024
 _FOLDER_LENGTH: Final = 100
@@ -155,6 +156,16 @@ def parse_inlined(path: str) -> tuple[int, int] | None:
     """
     match = _INLINED.fullmatch(path)
     return (int(match[1]), int(match[2])) if match else None
+
+
+def made_us(path: str) -> int | None:
+    """When whoever wrote an object began, µs since 1970-01-01 UTC by the writer's clock; None if its name says nothing.
+
+    >>> made_us("data/0192f3c4-5b6a-7000-8000-000000000000.parquet")
+    1730666584938000
+    """
+    match = _MADE.search(path)
+    return int(match[1] + match[2], 16) * 1000 if match else None
 
 
 def consumer(name: str) -> str:

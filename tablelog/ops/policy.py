@@ -10,7 +10,7 @@ from tablelog.errors import InvalidError
 from tablelog.ops.write import target_file_size_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from tablelog.format.actions import AddFile
 
@@ -117,6 +117,12 @@ class Compaction:
     merges: tuple[Merge, ...] = ()
     moves: tuple[tuple[AddFile, int], ...] = ()
     """Files that change their level and stay as they are."""
+
+    @property
+    def files(self) -> Iterator[tuple[AddFile, int]]:
+        """All files that it is about, and the level that their rows get."""
+        yield from ((file, merge.level) for merge in self.merges for file in merge.files)
+        yield from self.moves
 
     @property
     def row_count(self) -> int:

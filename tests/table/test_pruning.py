@@ -82,7 +82,8 @@ class Fixture:
     def __init__(self, lake: tl.Lake) -> None:
         dice = random.Random(20_261_101)
         self.table = lake.create_table("t", {"id": "int64", **{old: type_ for old, type_, *_ in COLUMNS},
-                                             "st": "struct<i: int64, f: float64>"})  # fmt: skip
+                                             "st": "struct<i: int64, f: float64>"},
+                                       properties={"auto_compact": "off"})  # fmt: skip
         self._count = itertools.count()
         self.append_some(dice, new=False)
         for old, _, name, wider, _ in COLUMNS:
