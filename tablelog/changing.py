@@ -28,7 +28,7 @@ from tablelog.ops.write import draft_append, write_rows
 from tablelog.parquet.conform import Conformer
 from tablelog.parquet.input import open_data
 from tablelog.provenance import commit_info
-from tablelog.upkeep import Passing, tidy
+from tablelog.upkeep import Passing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -62,27 +62,17 @@ class Place(Protocol):
 
 
 def carry_out(
-    table: Committing,
-    begin: Callable[[], Plan],
-    number: tuple[str, int] | None,
-    info: Mapping[str, Any] | None,
-    *,
-    only_adds: bool = False,
+    table: Committing, begin: Callable[[], Plan], number: tuple[str, int] | None, info: Mapping[str, Any] | None
 ) -> Commit:
     """One operation as one commit; not begun at all if its number is known to be committed already.
 
-    Now and then files are put together in passing: in the same commit if the operation only adds rows.
+    Now and then files are put together in passing, in the same commit.
     """
     about, numbered = commit_info(info), application(number)
     if (done := table.done(numbered)) is not None:
         return done
-    plan = begin()
-    if only_adds:
-        passing = Passing(table)
-        return table.commit(lambda state: passing.with_(state, plan(state, about)), numbered)
-    commit = table.commit(lambda state: plan(state, about), numbered)
-    tidy(table, commit)
-    return commit
+    plan, passing = begin(), Passing(table)
+    return table.commit(lambda state: passing.plan(state, lambda then: plan(then, about)), numbered)
 
 
 def appending(table: Place, data: object, on_progress: Callable[[int], None] | None = None) -> Plan:

@@ -186,10 +186,7 @@ class Table:
             ConflictError: a rule was added to the table while the rows were being written.
 
         """
-        table = self._table
-        return changing.carry_out(
-            table, lambda: changing.appending(table, data, on_progress), idempotent, info, only_adds=True
-        )
+        return self._do(lambda table, _: changing.appending(table, data, on_progress), idempotent, info)
 
     def writer(self, *, max_delay: float = 0.1, max_bytes: int = 8 * 1024 * 1024) -> Writer:
         """Gather many small appends, from any number of threads, into few commits.

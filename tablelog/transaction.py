@@ -29,7 +29,6 @@ from tablelog.ops.removing import Leaving, Removing
 from tablelog.parquet.vectors import NO_ROWS
 from tablelog.provenance import commit_info
 from tablelog.snapshot import Snapshot
-from tablelog.upkeep import tidy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -170,9 +169,7 @@ class Transaction:
         self._ended = True
         if not self._plans:
             return self._committed
-        commit = self._table.commit(self._plan, self._number)
-        tidy(self._table, commit)
-        return commit
+        return self._table.commit(self._plan, self._number)
 
     def rollback(self) -> None:
         """Forget all of it."""

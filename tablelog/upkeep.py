@@ -17,26 +17,27 @@ from tablelog.ops.compaction import choose
 from tablelog.ops.expire import Expiry, empty_commits, parse_keep
 from tablelog.ops.log_check import LogCheck
 from tablelog.ops.policy import compacts_itself, frugal, thorough
+from tablelog.ops.riding import together
 from tablelog.ops.verify import verify_table
 from tablelog.provenance import commit_info
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import timedelta
     from typing import Any
 
     from tablelog.committing import Committing
+    from tablelog.format.actions import Action
     from tablelog.log.facts import Commit
     from tablelog.log.state import TableState
     from tablelog.ops.planned import Planned
-    from tablelog.ops.policy import Compaction, Policy
+    from tablelog.ops.policy import Compaction
     from tablelog.ops.verify import Verification
 
 
 PASSING_EVERY: Final = 16
 """The writer of every so many versions looks whether files had better be put together."""
 _STEPS_MAX: Final = 1_000_000
-_STEPS_IN_PASSING_MAX: Final = 8
 _LOST_MAX: Final = 3
 """Steps in a row that others did meanwhile; they are at it, then."""
 
@@ -61,18 +62,7 @@ def compact(
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Commit | None:
     """See `Table.compact`."""
-    properties = table.newest().properties
-    return _steps(table, commit_info(info), thorough(properties, full=full), _STEPS_MAX, on_progress)
-
-
-def _steps(
-    table: Committing,
-    about: Mapping[str, Any],
-    policy: Policy,
-    steps_max: int,
-    on_progress: Callable[[Progress], None] | None = None,
-) -> Commit | None:
-    """Steps until nothing is worth doing; the last commit."""
+    policy, about = thorough(table.newest().properties, full=full), commit_info(info)
     last: Commit | None = None
     steps = lost = rows = rows_total = 0
     ours: dict[str, int] = {}
@@ -84,7 +74,7 @@ def _steps(
         if on_progress is not None:
             on_progress(Progress(steps=steps, rows=rows, rows_total=rows_total))
 
-    for _ in range(steps_max):
+    for _ in range(_STEPS_MAX):
         compaction = choose(table.log.refresh(), policy)
         if compaction is None or lost == _LOST_MAX or begun.is_over(compaction, ours):
             break
@@ -139,10 +129,10 @@ class _NothingLeftError(Exception):
 
 
 class Passing:
-    """Files put together by a writer in passing: a step that rides inside the commit of an append.
+    """Files put together by a writer in passing: a step of compaction that rides inside the commit of an operation.
 
     The writer of every 16th version looks whether there is something to do, unless others commit at the same time. It
-    costs no commit; one put per file written. An append never fails because of it.
+    costs no commit; one put per file written. The operation never fails because of it.
     """
 
     def __init__(self, table: Committing) -> None:
@@ -151,50 +141,33 @@ class Passing:
         self._compacting: Compacting | None = None
         self._looked = not table.is_calm
 
-    def with_(self, state: TableState, planned: Planned) -> Planned:
-        """A plan that only adds rows, with the step if there is one and it still fits."""
+    def plan(self, state: TableState, operation: Callable[[TableState], Planned]) -> Planned:
+        """What an operation wants of a state, with the step if there is one and it still fits."""
         try:
-            if not self._looked and _is_turn(state.version + 1):
-                self._looked = True
-                properties = state.metadata.properties
-                found = choose(state, frugal(properties)) if compacts_itself(properties) else None
-                if found is not None:
-                    self._compacting = Compacting(self._table.store, found, arranged, lambda _: None)
-            if self._compacting is None:
-                return planned
-            return replace(planned, actions=(*planned.actions, *self._compacting.riding(state)))
+            step = self._step(state)
         except TablelogError as error:
-            self._compacting = None
-            _warn(self._table, error)
-            return planned
+            self._compacting, step = None, ()
+            message = f"files of {self._table.store.url} could not be put together in passing: {error}"
+            warnings.warn(message, UntidyWarning, stacklevel=2)
+        if not step or self._compacting is None:
+            return operation(state)
+        planned = operation(state.after(step))
+        both = together(step, self._compacting.sources, planned.actions)
+        return operation(state) if both is None else replace(planned, actions=both)
 
-
-def tidy(table: Committing, commit: Commit) -> None:
-    """What a writer does after a commit that takes rows out, once in so many: level 0 is not to grow for ever.
-
-    No request if nothing is to do. Never fails: the commit stands.
-    """
-    if not _is_turn(commit.version) or not table.is_calm:
-        return
-    properties = table.log.known().metadata.properties
-    try:
-        if compacts_itself(properties):
-            _steps(table, commit_info(change="in passing"), frugal(properties), _STEPS_IN_PASSING_MAX)
-    except TablelogError as error:
-        _warn(table, error)
-
-
-def _is_turn(version: int) -> bool:
-    return (version + 1) % PASSING_EVERY == 0
-
-
-def _warn(table: Committing, error: TablelogError) -> None:
-    message = f"rows are committed to {table.store.url}, but files could not be put together in passing: {error}"
-    warnings.warn(message, UntidyWarning, stacklevel=2)
+    def _step(self, state: TableState) -> Sequence[Action]:
+        if not self._looked and (state.version + 2) % PASSING_EVERY == 0:
+            self._looked = True
+            properties = state.metadata.properties
+            found = choose(state, frugal(properties)) if compacts_itself(properties) else None
+            if found is not None:
+                self._compacting = Compacting(self._table.store, found, arranged, lambda _: None)
+        planned = None if self._compacting is None else self._compacting.plan(state, {})
+        return () if planned is None else planned.actions
 
 
 class UntidyWarning(UserWarning):
-    """A commit stands, but what keeps the table fast to read could not be done."""
+    """What keeps a table fast to read could not be done; the commit is not affected."""
 
 
 def expire(table: Committing, name: str, keep: int | str | timedelta, info: Mapping[str, Any] | None) -> Commit | None:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tablelog.errors import CorruptionError
+from tablelog.format.actions import again
 from tablelog.log.file_rows import file_actions
 from tablelog.log.parts import REMOVE_SCHEMA, Step
 from tablelog.parquet.plain import scalar
@@ -35,6 +36,8 @@ class FileChanges:
     added: list[AddFile] = field(default_factory=list)
     removed: list[AddFile] = field(default_factory=list)
     """As they were just before."""
+    blurred: list[AddFile] = field(default_factory=list)
+    """Files of which some rows may have gone, after they moved to another file by the same commit."""
 
     @property
     def renewed(self) -> set[str]:
@@ -71,13 +74,16 @@ def file_changes(parts: Sequence[Part], since: int, until: int, reader: ActionRe
 
 def _without_moved(changes: FileChanges) -> FileChanges:
     """A commit without what it put together in passing, of which no row came or went."""
-    moved = {path for file in changes.added for path in file.moved}
-    if not moved:
+    made = [file for file in changes.added if file.moved]
+    if not made:
         return changes
-    from_them = {file.path for file in changes.added if file.moved}
+    moved = {path for file in made for path in file.moved}
+    thinned = [file for file in made if file.gone is not None]
+    blurred = {path for file in thinned for path in file.moved}
     return FileChanges(
-        [file for file in changes.added if file.path not in from_them],
-        [file for file in changes.removed if file.path not in moved],
+        [file for file in changes.added if not file.moved or file.gone is not None],
+        [file for file in changes.removed if file.path not in moved] + [again(file, deleted=None) for file in thinned],
+        [file for file in changes.removed if file.path in blurred],
     )
 
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyroaring import BitMap
 
-from tablelog.format.actions import AddFile, RowChange, again, removal
+from tablelog.format.actions import RowChange, again, removal
 from tablelog.ops.planned import Planned
 from tablelog.ops.removing import Removing
 from tablelog.ops.scan import plan_scan
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
-    from tablelog.format.actions import Action
+    from tablelog.format.actions import Action, AddFile
     from tablelog.log.state import TableState
     from tablelog.ops.policy import Compaction, Merge
     from tablelog.ops.scan import ScanPlan
@@ -125,17 +125,10 @@ class Compacting:
             actions.append(again(live[path], deleted=live[path].deleted, level=levels[path]))
         return Planned(operation="compact", actions=actions, info=info) if actions else None
 
-    def riding(self, state: TableState) -> list[Action]:
-        """What it adds to a commit that brings rows and takes none out."""
-        planned = self.plan(state, {})
-        assert self._moved is not None
-        sources = {file.path: tuple(moved.sources) for moved in self._moved for file in moved.written.files}
-        return [
-            replace(action, moved=sources[action.path])
-            if isinstance(action, AddFile) and action.path in sources
-            else action
-            for action in (planned.actions if planned is not None else ())
-        ]
+    @property
+    def sources(self) -> dict[str, tuple[str, ...]]:
+        """The files that were written, and what each was made of."""
+        return {file.path: tuple(moved.sources) for moved in self._moved or () for file in moved.written.files}
 
     @property
     def levels(self) -> dict[str, int]:

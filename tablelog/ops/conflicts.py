@@ -15,6 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from pyroaring import BitMap
+
 from tablelog.ops.changes import AFTER, BEFORE, DELETE, INSERT, row_events
 from tablelog.ops.matching import rows_by_path
 from tablelog.ops.scan import plan_scan
@@ -22,8 +24,6 @@ from tablelog.parquet.vectors import NO_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    from pyroaring import BitMap
 
     from tablelog.format.schema import Schema
     from tablelog.log.changed import FileChanges
@@ -81,8 +81,8 @@ RULES: Final = (
 
 
 def taken_rows(store: ObjectStore, changes: FileChanges) -> dict[str, BitMap]:
-    """Rows that a commit took out, by the path of their file."""
-    taken: dict[str, BitMap] = {}
+    """Rows that a commit took out, by the path of their file; all of a file that it merged before it took some out."""
+    taken = {file.path: BitMap(range(file.row_count)) for file in changes.blurred}
     for event in row_events(store, changes):
         if event.kind in {DELETE, BEFORE}:
             taken[event.file.path] = taken.get(event.file.path, NO_ROWS) | event.rows

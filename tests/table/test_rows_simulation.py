@@ -39,7 +39,7 @@ import pyarrow.compute as pc
 import pytest
 from pyroaring import BitMap
 
-from tablelog import changing, env, transaction
+from tablelog import changing, env, transaction, upkeep
 from tablelog.committing import Committing
 from tablelog.engines.arrow import FILE_NUMBER, ROW_NUMBER, numbered_rows, read_plan
 from tablelog.errors import ConflictError, CorruptionError, FencedError, NotFoundError, StoreError
@@ -49,7 +49,7 @@ from tablelog.format.predicate import And, Comparison, Operator
 from tablelog.log.followed import UnmergedWarning
 from tablelog.log.history import TableHistory
 from tablelog.log.state import TableState
-from tablelog.ops import compact, matching, removing, update, upsert
+from tablelog.ops import compact, matching, policy, removing, update, upsert
 from tablelog.ops.create import TableOptions, draft_create, new_metadata
 from tablelog.ops.expire import Expiry
 from tablelog.ops.matching import Condition
@@ -489,6 +489,8 @@ def _in_arrow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contents, "_VECTORS", Forgetful())
     monkeypatch.setattr(contents, "_ROWS", Forgetful())
     monkeypatch.setattr(removing, "INLINE_BYTES_MAX", 48)
+    monkeypatch.setattr(upkeep, "PASSING_EVERY", 2)
+    monkeypatch.setattr(policy, "_PIECES_MAX", 2)
 
 
 @pytest.mark.parametrize("seed", range(20))
