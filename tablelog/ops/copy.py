@@ -83,21 +83,20 @@ class LogCopy:
         self.at = standing(transfer.there, prefix)
         self.count = 0
         """Commits copied."""
-        if self.at.newest > newest:
-            raise InvalidError(
-                f"{self._target}{names.commit(newest + 1)} is no commit of {self._source}, which ends with version "
-                f"{newest}: somebody has written to this copy; copy to another place"
-            )
         if self.at.has_begun and self.at.newest < self.base:
             raise InvalidError(
                 f"the copy at {self._target} ends with version {self.at.newest}, and the history of {self._source} up "
                 f"to {self.base} has expired since, so it cannot go on from there; copy to another place"
             )
-        self.head = self._common_head()
+        self.head = self._common_head(min(self.at.newest, newest))
+        if self.at.newest > newest:
+            raise InvalidError(
+                f"{self._target}{names.commit(newest + 1)} is no commit of {self._source}, which ends with version "
+                f"{newest}: somebody has written to this copy; copy to another place"
+            )
 
-    def _common_head(self) -> Head | None:
-        """The newest commit that the target has, which must be the source's; None if it has none."""
-        newest = self.at.newest
+    def _common_head(self, newest: int) -> Head | None:
+        """The newest commit that both may have, which must be the same; None if there is none."""
         if newest < 0:
             return None
         if newest == self.base:  # the source has no such commit any more, but knows its checksum
