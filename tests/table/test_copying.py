@@ -50,7 +50,7 @@ def told(table: tl.Table) -> dict[str, Any]:
         "tags": table.tags(),
         "rows": {version: rows(table.at(version=version)) for version in versions},
         "shape": [(str(each.schema), each.properties, each.checks) for each in map(table.at, versions)],
-        "changes": sorted(map(repr, table.changes(since=oldest if oldest else -1).to_polars().rows())),
+        "changes": sorted(map(repr, table.changes(since=oldest or -1).to_polars().rows())),
         "consumer": table.consumer("audit day").position,
     }
 
@@ -625,7 +625,7 @@ def test_damage_at_the_source_is_named_and_does_not_arrive(how: str) -> None:
     keys = [info.key for info in sound.list()]
     tried = 0
     for key in keys:
-        optional = key.startswith("_log/segments") or key.endswith(names.HINT) or key.startswith("_consumers")
+        optional = key.startswith(("_log/segments", "_consumers")) or key.endswith(names.HINT)
         if optional and how != "flipped":
             continue  # without them it is only slower
         if key.startswith("_log/0") and how == "gone" and int(key[-25:-5]) == table.version:
