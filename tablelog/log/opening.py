@@ -73,6 +73,7 @@ class LogReader:
 
         Raises:
             FoldedError: history has expired beyond `after`; read from None.
+            NotFoundError: it is a copy that is not complete, and has no version yet.
             CorruptionError: an object is damaged, missing from the row, or does not continue the one before.
             StoreError: the storage failed.
 

@@ -249,8 +249,10 @@ class LogCopy:
             there = [each for each in extents if each.first > self.base or base == each.last]
             put_hint(self._transfer.target, self._prefix, self.newest, fan_out=fan_out, base=base, extents=there)
 
-    def empty_commits(self) -> None:
-        """Empty the commits of an older copy that a base stands for by now."""
+    def tidy(self) -> None:
+        """Empty the commits of an older copy that a base stands for by now; finish what somebody died before."""
+        if self._prefix + names.COPYING in self._transfer.there and self.at.has_begun:
+            self._transfer.delete(self._prefix + names.COPYING)
         if any(size and version <= self.base for version, size in self.at.commits.items()):
             empty_commits(self._transfer.target, self._prefix, self.base, self._base_digest)
 
@@ -294,7 +296,7 @@ def copy_table(transfer: Transfer, folder: str) -> TableCopy:
             log.bring_base()
             log.copy(first, last)
     log.bring_segments()
-    log.empty_commits()
+    log.tidy()
     log.put_hint(history.merging(newest).fan_out, history.lineage.extents())
     for consumer in consumers:
         copy_plain(consumer)

@@ -32,7 +32,7 @@ def test_for_programs_it_is_one_object(run: Run, place: Path, tmp_path: Path) ->
     found = run("copy", place / "orders", tmp_path / "copy", "--json", "--verify").json
     assert found["tables"] == [{"path": "", "version": 2, "versions": 3}]
     assert (found["source"], found["target"]) == (str(place / "orders"), str(tmp_path / "copy"))
-    assert found["objects"] > 3
+    assert found["objects"] == 3
     assert found["bytes"] > 1000
     assert [each["ok"] for each in found["verified"]] == [True]
     assert "verified" not in run("copy", place / "orders", tmp_path / "copy", "--json").json
@@ -43,7 +43,9 @@ def test_verify_reads_back_and_damage_is_exit_code_6(run: Run, place: Path, tmp_
     told = run("copy", place, copy, "--verify", columns=200)
     assert told.code == 0
     assert told.out.count("sound") == 3
-    tl.connect(place)["orders"].append([{"id": n, "price": 1, "at": None} for n in range(10, 5000)])
+    orders = tl.connect(place)["orders"]
+    orders.alter.set_property("inline_max_bytes", 0)
+    orders.append([{"id": 10, "price": 1}])
     assert run("copy", place, copy).code == 0
     (path, *_) = (copy / "orders" / "data").iterdir()
     data = bytearray(path.read_bytes())
