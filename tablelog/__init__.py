@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tablelog.changes import Changes
+from tablelog.copying import Copy, copy
 from tablelog.display import Explanation
 from tablelog.errors import (
     ConflictError,
@@ -30,6 +31,7 @@ __all__ = [
     "Changes",
     "Commit",
     "ConflictError",
+    "Copy",
     "CorruptionError",
     "Explanation",
     "FencedError",
@@ -49,6 +51,7 @@ __all__ = [
     "Writer",
     "__version__",
     "connect",
+    "copy",
     "open_table",
     "register_store",
 ]

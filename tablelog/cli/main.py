@@ -16,6 +16,7 @@ from tablelog.cli.append import append
 from tablelog.cli.back import restore, revert, tag
 from tablelog.cli.changes import changes
 from tablelog.cli.compact import compact
+from tablelog.cli.copy import copy
 from tablelog.cli.demo import demo
 from tablelog.cli.expire import expire
 from tablelog.cli.failures import INTERRUPTED, report
@@ -93,6 +94,7 @@ app.command()(revert)
 app.command()(compact)
 app.command()(expire)
 app.command()(verify)
+app.command()(copy)
 
 
 def main() -> None:

@@ -35,17 +35,18 @@ def verify(
     Without TABLE the whole lake is looked at: its names and all its tables. Nothing is changed but by --repair. Exit
     code 6 if anything is damaged.
     """
-    found = list(_verified(lake, table, option, log_only=log_only, repair=repair))
+    found = list(verified(lake, table, option, log_only=log_only, repair=repair))
     if as_json:
-        write_json([_as_json(each) for each in found])
+        write_json([verification_json(each) for each in found])
     else:
-        _show(found)
+        shown(found)
     return 0 if all(each.ok for each in found) else CORRUPT
 
 
-def _verified(
+def verified(
     place: str, name: str | None, options: list[str] | None, *, log_only: bool, repair: bool
 ) -> Iterable[Verification]:
+    """What is found in a lake, in one of its tables, or in a table's own folder."""
     if name is None:
         try:
             whole = open_lake(place, options)
@@ -61,7 +62,8 @@ def _verified(
     return [opened.verify(data=not log_only)]
 
 
-def _show(found: list[Verification]) -> None:
+def shown(found: list[Verification]) -> None:
+    """Print what was found, for people."""
     table = grid("", "versions", "objects", "size", "", right=("versions", "objects", "size"))
     for each in found:
         verdict = plain("sound") if each.ok else plain("DAMAGED", style="bold red")
@@ -76,7 +78,8 @@ def _show(found: list[Verification]) -> None:
             out().print(plain(f"  {problem.problem} ({remark})", style="dim" if problem.harmless else "red"))
 
 
-def _as_json(each: Verification) -> dict[str, Any]:
+def verification_json(each: Verification) -> dict[str, Any]:
+    """What was found, for programs."""
     return {
         "url": each.url,
         "ok": each.ok,

@@ -5,6 +5,7 @@
     _log/base/99999999999999999744.parquet                commits 0 to 255 folded when older history expired
     _log/actions/0192f3c4-….parquet                       file actions of a commit that has very many
     _log/head.json                                        a hint where the log ends, never trusted
+    _log/copying.json                                     says that the copy of a log has no beginning yet
     data/0192f3c4-….parquet                               rows; UUIDv7: it carries the time its writer began
     deletes/0192f3c4-….puffin                             deletion vectors of one commit
     _consumers/daily%20report/00000000000000000003.json   a log of how far a reader of changes has come
@@ -40,6 +41,7 @@ SEGMENTS: Final = "segments/"
 BASES: Final = "base/"
 ACTIONS: Final = "actions/"
 HINT: Final = "head.json"
+COPYING: Final = "copying.json"
 _SEGMENT: Final = re.compile(r"segments/(\d{20})-([1-9]\d{0,19})\.parquet")
 _BASE: Final = re.compile(r"base/(\d{20})\.parquet")
 _INLINED: Final = re.compile(r"_log/(\d{20})\.json#(0|[1-9]\d{0,8})")

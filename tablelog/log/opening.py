@@ -73,6 +73,7 @@ class LogReader:
 
         Raises:
             FoldedError: history has expired beyond `after`; read from None.
+            NotFoundError: it is a copy that is not complete, and has no version yet.
             CorruptionError: an object is damaged, missing from the row, or does not continue the one before.
             StoreError: the storage failed.
 
@@ -135,15 +136,39 @@ class LogReader:
     def _open_young(self, young: list[CommitRecord] | None) -> list[Segment | CommitRecord]:
         """All of a log that has neither segments nor a base."""
         if young is None:
-            young = self._commits.read_from(0, FAN_OUT_DEFAULT)  # says which is empty
+            try:
+                young = self._commits.read_from(0, FAN_OUT_DEFAULT)  # says which is empty, or missing
+            except CorruptionError as error:
+                self._refuse_unfinished(error)
+                raise
         more = self._catch_up(head_of(young[-1])) if len(young) == FAN_OUT_DEFAULT else []
         return [*young, *more]
 
+    def _refuse_unfinished(self, error: CorruptionError) -> None:
+        """Say of a log without a beginning that it is a copy which is not complete, if it is one.
+
+        Raises:
+            NotFoundError: it is.
+
+        """
+        try:
+            self._store.get(self._prefix + names.COPYING)
+        except NotFoundError:
+            return
+        raise NotFoundError(
+            f"the copy at {self._store.url}/{self._prefix} is not complete, and no version of it can be read yet; copy "
+            f"again, it goes on"
+        ) from error
+
     def _first_commits(self) -> list[CommitRecord] | None:
-        """The first commits, as many as a segment has; None if they are folded."""
+        """The first commits, as many as a segment has; None if they are folded or the first of all is not there."""
         try:
             return self._commits.read_from(0, FAN_OUT_DEFAULT)
         except FoldedError:
+            return None
+        except CorruptionError:
+            if self._commits.read_if_there(0) is not None:
+                raise
             return None
 
     def _open_at(self, hint: Hint, known: list[CommitRecord]) -> list[Segment | CommitRecord]:
