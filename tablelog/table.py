@@ -13,12 +13,14 @@ from tablelog import changing, upkeep, versions
 from tablelog.alter import Alter
 from tablelog.committing import Committing, application, take_over
 from tablelog.consumer import Consumer
+from tablelog.lease import PATIENCE_S
 from tablelog.merge import Merge
 from tablelog.ops.removing import Removing
 from tablelog.provenance import commit_info
 from tablelog.snapshot import Scan, Snapshot
 from tablelog.store.open import open_store
 from tablelog.transaction import Isolation, Transaction
+from tablelog.watching import watch
 from tablelog.writer import Writer
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from tablelog.ops.planned import Planned
     from tablelog.ops.verify import Verification
     from tablelog.store.base import ObjectStore
+    from tablelog.watching import Event
 
     Info = Mapping[str, Any] | None
     """What the history shall say beside what it says anyway."""
@@ -358,6 +361,24 @@ class Table:
         files in question are left for another time.
         """
         return upkeep.compact(self._table, info, full=full, on_progress=on_progress)
+
+    def keep_compact(
+        self,
+        *,
+        every: float = 10.0,
+        patience: float = PATIENCE_S,
+        stop: Callable[[], bool] = lambda: False,
+        on_event: Callable[[Event, Commit | None], None] = lambda _event, _commit: None,
+        on_progress: Callable[[upkeep.Progress], None] | None = None,
+    ) -> None:
+        """Compact whenever that is worth it, looking every so many seconds, until `stop()` says so.
+
+        Of any number of processes that do this to one table one works; the others wait, and one of them takes over when
+        the one that works ends or has given no sign of life for `patience` seconds. It is kept out by a fence in the
+        log (see `exclusive`), so two never work on the table at once. `on_event` is told when that changes, and of each
+        commit.
+        """
+        watch(self._table, every, patience, stop, on_event, on_progress)
 
     def expire(self, keep: int | str | timedelta, *, info: Info = None) -> Commit | None:
         """Stop keeping history: a number of newest versions stays, or what the table was since some time ago.

@@ -8,6 +8,7 @@
     _log/copying.json                                     says that the copy of a log has no beginning yet
     data/0192f3c4-….parquet                               rows; UUIDv7: it carries the time its writer began
     deletes/0192f3c4-….puffin                             deletion vectors of one commit
+    _leases/compaction.json                               a sign of life of who does something that one shall do
     _consumers/daily%20report/00000000000000000003.json   a log of how far a reader of changes has come
 
 Segments and bases are named by the complement of their last version, because stores list names in ascending order:
@@ -34,6 +35,7 @@ CATALOG: Final = "_catalog/"
 DATA: Final = "data/"
 DELETES: Final = "deletes/"
 CONSUMERS: Final = "_consumers/"
+LEASES: Final = "_leases/"
 
 VERSION_MAX: Final = 10**20 - 1
 _COMMIT: Final = re.compile(r"(\d{20})\.json")
@@ -173,6 +175,11 @@ def made_us(path: str) -> int | None:
 def consumer(name: str) -> str:
     """Prefix of the log of a consumer's positions."""
     return f"{CONSUMERS}{folder(name)}/"
+
+
+def lease(name: str) -> str:
+    """Name of the sign of life of who holds a lease."""
+    return f"{LEASES}{folder(name)}.json"
 
 
 def check_path(path: object) -> str:

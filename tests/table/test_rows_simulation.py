@@ -289,7 +289,8 @@ class Client:
             commit = self._attempt(operation, operation.what, {"tag": operation.tag})
         except StoreError as error:
             if what["kind"] != "numbered":
-                operation.outcome = "maybe" if error.maybe_applied else "failed"
+                steps = what["kind"] == "compact"  # some of them may be done
+                operation.outcome = "maybe" if error.maybe_applied or steps else "failed"
             raise
         except (ConflictError, NotFoundError, CorruptionError) as error:
             assert self._is_reason(operation, error), (operation, error)
@@ -666,9 +667,9 @@ BUGS: dict[str, tuple[Callable[[Plant], None], dict[str, int]]] = {
 def test_a_planted_bug_is_caught(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
     plant, kinds = BUGS[bug]
     plant(monkeypatch)
-    for seed in range(0, 200, 5) if "sorted" in bug else range(40):  # every fifth table is sorted
+    for seed in range(0, 200, 5) if "sorted" in bug else range(160):  # every fifth table is sorted
         try:
             Simulation(seed, CALM, kinds).run()
-        except (AssertionError, CorruptionError, ConflictError, NotFoundError, KeyError, IndexError):
+        except (AssertionError, CorruptionError, ConflictError, NotFoundError, KeyError, IndexError, UntidyWarning):
             return
     pytest.fail("nobody noticed")
