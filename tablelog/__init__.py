@@ -15,6 +15,7 @@ from tablelog.errors import (
 )
 from tablelog.format.schema import Schema
 from tablelog.format.types import Field
+from tablelog.health import Health
 from tablelog.lake import Lake, connect
 from tablelog.log.facts import Commit
 from tablelog.merge import Merge
@@ -34,6 +35,7 @@ __all__ = [
     "Explanation",
     "FencedError",
     "Field",
+    "Health",
     "InvalidError",
     "Lake",
     "Merge",

@@ -20,6 +20,7 @@ from tablelog.engines.duckdb_plan import ROWS
 from tablelog.engines.duckdb_text import first_line, quote
 from tablelog.errors import InvalidError, StoreError
 from tablelog.format.predicate import ALWAYS
+from tablelog.health import health_of
 from tablelog.log.facts import datetime_of
 from tablelog.ops.scan import plan_scan
 from tablelog.parquet.reader import check_file
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from tablelog.format.actions import AddFile
     from tablelog.format.predicate import Predicate
     from tablelog.format.schema import Schema
+    from tablelog.health import Health
     from tablelog.log.files import Files
     from tablelog.log.state import TableState
     from tablelog.ops.scan import ScanPlan
@@ -102,6 +104,13 @@ class Snapshot:
     def checks(self) -> dict[str, str]:
         """CHECK constraints at this version, name to expression."""
         return dict(self._state.metadata.checks)
+
+    def health(self) -> Health:
+        """How files and bytes are spread over the levels, what a look opens, what compaction would do. Prints itself.
+
+        Only columns of the log are read, however many files there are.
+        """
+        return health_of(self.name, self._state)
 
     def scan(self, columns: Iterable[str] | None = None, where: str | None = None) -> Scan:
         """Plan to read some columns of the rows that fulfil a condition; reads nothing yet.

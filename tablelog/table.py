@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from tablelog.changes import Changes
     from tablelog.format.schema import Schema
+    from tablelog.health import Health
     from tablelog.log.facts import Commit
     from tablelog.log.history import TableHistory
     from tablelog.log.state import TableState
@@ -135,6 +136,10 @@ class Table:
     def history(self) -> pl.DataFrame:
         """One row per version, newest first: when, what, by whom, how many rows and files."""
         return versions.history_frame(self._table)
+
+    def health(self) -> Health:
+        """What shape the newest version is in; see `Snapshot.health`."""
+        return self.snapshot().health()
 
     def scan(self, columns: Iterable[str] | None = None, where: str | None = None) -> Scan:
         """Some columns of some rows of the newest version; see `Snapshot.scan`."""

@@ -1,0 +1,222 @@
+"""Why a plan has the files that it has: how many each kind of knowledge rules out, and what the rest takes to read.
+
+    files of the table
+      less those in row groups of the log whose bounds rule them out unread
+      less those whose partition cannot hold a matching row
+      less those whose own bounds rule them out
+      = the plan's files: objects, and rows inside the log; some with deleted rows
+
+The steps add up, because the last is what is left over: the plan's files are counted, not planned again. A file counts
+where it is first ruled out, in this order; what a partition rules out is what the condition says of the columns that
+the file's partition is made of.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tablelog.format import names
+from tablelog.format.actions import INLINED_ROWS
+from tablelog.format.predicate import ALWAYS, UNKNOWN, And, Not, Or, Truth, Unknown, field_ids_of
+from tablelog.log.files import Files
+from tablelog.ops.buckets import Buckets
+from tablelog.ops.known import Known
+from tablelog.ops.pruning import Pruning
+from tablelog.parquet.plain import scalar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from tablelog.format.actions import AddFile
+    from tablelog.format.predicate import Predicate
+    from tablelog.log.blocks import Block, Column
+    from tablelog.log.metadata import Metadata
+    from tablelog.log.state import TableState
+    from tablelog.ops.scan import ScanPlan
+
+_OUTSIDE: Final = r'"path"\s*:'
+"""What the place of a vector that stands outside the log has, as JSON."""
+
+
+class Knowledge(StrEnum):
+    """What rules files out, in the order in which it is asked."""
+
+    COUNTS = "counts"
+    """All that is asked is how many rows there are; the log knows that."""
+    SEGMENTS = "segments"
+    """Least and greatest values of row groups of the log: nothing about the files themselves is read."""
+    PARTITIONS = "partitions"
+    """Partition values, buckets among them."""
+    COLUMNS = "columns"
+    """Least and greatest values, and nulls, of each file's columns."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Funnel:
+    """From all files of a version to those that a scan reads."""
+
+    files_total: int
+    ruled_out: tuple[tuple[Knowledge, int], ...]
+    """How many files each kind of knowledge rules out of those that are left before; only kinds that were asked."""
+    files: int
+    """Files that are left: `files_total` less all those."""
+    inlined: int
+    """Of them, those that are rows inside the log."""
+    with_deletes: int
+    """Of them, those with a deletion vector."""
+    commits: int
+    """Commits that hold those rows."""
+    vectors: int
+    """Deletion vectors outside the log."""
+
+    @property
+    def objects(self) -> int:
+        """What has to be opened: files, commits with rows inside, vectors. None of it may be in memory by now.
+
+        An engine asks a file for several ranges: its footer, then columns of row groups.
+        """
+        return self.files - self.inlined + self.commits + self.vectors
+
+
+def explain_scan(plan: ScanPlan) -> Funnel:
+    """The funnel of a plan. As much work as planning; of a plan without a condition, columns of the log."""
+    state, files = plan.state, plan.files
+    total, left = state.file_count, len(files)
+    inlined, vectors = _apart(state, files)
+    return Funnel(
+        files_total=total,
+        ruled_out=tuple(_ruled_out(state, plan.predicate, total - left)),
+        files=left,
+        inlined=len(inlined),
+        with_deletes=vectors.with_deletes,
+        commits=len({path.partition("#")[0] for path in inlined}),
+        vectors=vectors.outside,
+    )
+
+
+def _ruled_out(state: TableState, predicate: Predicate, count: int) -> Iterable[tuple[Knowledge, int]]:
+    """How the files that a plan leaves out fall to each kind of knowledge."""
+    if predicate == ALWAYS:
+        if count:
+            yield Knowledge.COUNTS, count
+        return
+    read = len(state.files_for(_Read(Pruning(state.metadata, predicate, Buckets(state.metadata, predicate)))))
+    unread = state.file_count - read
+    yield Knowledge.SEGMENTS, unread
+    partitions = _Partitions(state.metadata, predicate)
+    elsewhere = read - partitions.count(state) if partitions.pruning else 0
+    if partitions.pruning:
+        yield Knowledge.PARTITIONS, elsewhere
+    yield Knowledge.COLUMNS, count - unread - elsewhere
+
+
+class _Read:
+    """A `Narrowing` to the files of which a plan reads anything: those of row groups that are not ruled out."""
+
+    field_ids: Sequence[int] = ()
+
+    def __init__(self, pruning: Pruning) -> None:
+        self.rules_out: Final = pruning.rules_out
+
+    def columns(self, block: Block) -> Sequence[str]:  # noqa: ARG002 - they are only counted
+        return ()
+
+    def mask(self, block: Block) -> Column | None:  # noqa: ARG002
+        return None
+
+
+class _Partitions:
+    """A `Narrowing` to files of which the partition may hold a row for which a predicate is TRUE."""
+
+    field_ids: Sequence[int] = ()
+
+    def __init__(self, metadata: Metadata, predicate: Predicate) -> None:
+        self._known = Known(metadata)
+        self._of_all = Pruning(metadata, predicate, Buckets(metadata, predicate))
+        self.rules_out: Final = self._of_all.rules_out
+        self._predicates: dict[int, Predicate] = {}
+        """By partitioning, what the predicate says of the columns that it splits by."""
+        self._buckets: dict[int, Buckets] = {}
+        self.pruning: Final[dict[int, Pruning]] = {}
+        """By partitioning; none if the predicate says nothing of such columns."""
+        asked = set(field_ids_of(predicate))
+        for partitioning in metadata.partitionings.values():
+            sources = frozenset(field.source_id for field in partitioning.fields) & asked
+            if sources:
+                part = _only(predicate, sources)
+                self._predicates[partitioning.id] = part
+                self._buckets[partitioning.id] = Buckets(metadata, part)
+                self.pruning[partitioning.id] = Pruning(metadata, part, self._buckets[partitioning.id])
+
+    def count(self, state: TableState) -> int:
+        """How many files are left."""
+        files = state.files_for(self)
+        return len(files) - sum(not self._may_hold(file) for file in files.held)
+
+    def columns(self, block: Block) -> Sequence[str]:
+        wanted = {name for pruning in self.pruning.values() for name in pruning.columns(block)}
+        return sorted(wanted | {"partitioning", "partition"})
+
+    def mask(self, block: Block) -> Column | None:
+        every: Column | None = None
+        for partitioning_id, pruning in self.pruning.items():
+            found = pruning.mask(block)
+            if found is not None:
+                columns = block.columns(("partitioning", "partition"))
+                is_of: Any = pc.equal(columns["partitioning"], scalar(partitioning_id, pa.int64()))
+                other = pc.invert(pc.and_(is_of, pc.is_valid(columns["partition"])))
+                kept = pc.or_(found, other)
+                every = kept if every is None else pc.and_(every, kept)
+        return every
+
+    def _may_hold(self, file: AddFile) -> bool:
+        predicate = self._predicates.get(file.partitioning_id)
+        if predicate is None or not file.partition_values:
+            return True
+        buckets = self._buckets[file.partitioning_id]
+        return Truth.TRUE in self._known.outcomes(predicate, file) and buckets.may_hold(
+            file.partitioning_id, file.schema_id, file.partition_values
+        )
+
+
+def _only(predicate: Predicate, field_ids: frozenset[int]) -> Predicate:
+    """What a predicate says of some fields; the rest may be anything."""
+    match predicate:
+        case And(operands=operands):
+            return And(tuple(_only(operand, field_ids) for operand in operands))
+        case Or(operands=operands):
+            return Or(tuple(_only(operand, field_ids) for operand in operands))
+        case Not(operand=operand):
+            return Not(_only(operand, field_ids))
+        case Unknown():
+            return predicate
+        case _:
+            return predicate if predicate.field_id in field_ids else UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class _Vectors:
+    with_deletes: int
+    outside: int
+
+
+def _apart(state: TableState, files: Sequence[AddFile]) -> tuple[list[str], _Vectors]:
+    """Paths of rows inside the log among files, and how many have deletion vectors."""
+    if not isinstance(files, Files):
+        vectors = [file.deleted for file in files if file.deleted is not None]
+        outside = sum(vector.inline is None for vector in vectors)
+        return [file.path for file in files if file.is_inlined], _Vectors(len(vectors), outside)
+    has_inlined = INLINED_ROWS in state.metadata.features  # else nobody has to read a million paths
+    columns = state.file_columns(("deletes", *(("path",) if has_inlined else ())))
+    deletes: Any = columns.column("deletes").drop_null()
+    found = _Vectors(len(deletes), int(pc.sum(pc.match_substring_regex(deletes, _OUTSIDE)).as_py() or 0))
+    if not has_inlined:
+        return [], found
+    paths: Any = columns.column("path")
+    inside: list[str] = paths.filter(pc.starts_with(paths, names.LOG)).to_pylist()
+    return inside, found
