@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
     import pyarrow as pa
+    from matplotlib.figure import Figure
 
     from tablelog.changes import Changes
     from tablelog.format.schema import Schema
@@ -140,6 +141,14 @@ class Table:
     def health(self) -> Health:
         """What shape the newest version is in; see `Snapshot.health`."""
         return self.snapshot().health()
+
+    def plot_levels(self) -> Figure:
+        """The levels of the newest version as a picture; see `Snapshot.plot_levels`."""
+        return self.snapshot().plot_levels()
+
+    def plot_history(self) -> Figure:
+        """The versions that can be read as a picture; see `Snapshot.plot_history`."""
+        return self.snapshot().plot_history()
 
     def scan(self, columns: Iterable[str] | None = None, where: str | None = None) -> Scan:
         """Some columns of some rows of the newest version; see `Snapshot.scan`."""
@@ -362,9 +371,7 @@ class Table:
         """Stop keeping history: a number of newest versions stays, or what the table was since some time ago.
 
         `keep` is `"30 days"`, `"12 hours"`, a `timedelta` or a number of versions. Older versions can no longer be
-        read, and the commits before them are folded into one object. Data files stay where they are.
-
-        Returns None if no version is older than that.
+        read, and the commits before them are folded into one object. Data files stay. None if nothing is older.
 
         Raises:
             InvalidError: `keep` makes no sense, or would keep nothing.
@@ -394,8 +401,7 @@ class Table:
         return Alter(self._log, self._commit, self._store)
 
     def _do(self, begin: Callable[[Committing, Removing], changing.Plan], number: Number, info: Info) -> Commit:
-        table = self._table
-        return changing.carry_out(table, lambda: begin(table, Removing(table.store)), number, info)
+        return changing.carry_out(self._table, lambda: begin(self._table, Removing(self._table.store)), number, info)
 
     def _commit(self, plan: Callable[[TableState], Planned]) -> Commit:
         return self._table.commit(plan)
