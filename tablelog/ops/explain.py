@@ -7,12 +7,12 @@
       = the plan's files: objects, and rows inside the log; some with deleted rows
 
 The steps add up, because the last is what is left over: the plan's files are counted, not planned again. A file counts
-where it is first ruled out, in this order; what a partition rules out is what the condition says of the columns that
-the file's partition is made of.
+where it is first ruled out, in this order.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
@@ -21,19 +21,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tablelog.format import names
-from tablelog.format.actions import INLINED_ROWS
+from tablelog.format.actions import INLINED_ROWS, AddFile
+from tablelog.format.partitioning import result_type
 from tablelog.format.predicate import ALWAYS, UNKNOWN, And, Not, Or, Truth, Unknown, field_ids_of
+from tablelog.format.values import decode_value
 from tablelog.log.files import Files
 from tablelog.ops.buckets import Buckets
 from tablelog.ops.known import Known
+from tablelog.ops.partition_bounds import partition_statistics
 from tablelog.ops.pruning import Pruning
-from tablelog.parquet.plain import scalar
+from tablelog.parquet.plain import TRUE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from tablelog.format.actions import AddFile
+    from tablelog.format.partitioning import PartitionField
     from tablelog.format.predicate import Predicate
+    from tablelog.format.schema import Schema
+    from tablelog.format.types import Scalar
     from tablelog.log.blocks import Block, Column
     from tablelog.log.metadata import Metadata
     from tablelog.log.state import TableState
@@ -86,12 +91,11 @@ class Funnel:
 def explain_scan(plan: ScanPlan) -> Funnel:
     """The funnel of a plan. As much work as planning; of a plan without a condition, columns of the log."""
     state, files = plan.state, plan.files
-    total, left = state.file_count, len(files)
     inlined, vectors = _apart(state, files)
     return Funnel(
-        files_total=total,
-        ruled_out=tuple(_ruled_out(state, plan.predicate, total - left)),
-        files=left,
+        files_total=state.file_count,
+        ruled_out=tuple(_ruled_out(plan)),
+        files=len(files),
         inlined=len(inlined),
         with_deletes=vectors.with_deletes,
         commits=len({path.partition("#")[0] for path in inlined}),
@@ -99,20 +103,23 @@ def explain_scan(plan: ScanPlan) -> Funnel:
     )
 
 
-def _ruled_out(state: TableState, predicate: Predicate, count: int) -> Iterable[tuple[Knowledge, int]]:
+def _ruled_out(plan: ScanPlan) -> Iterable[tuple[Knowledge, int]]:
     """How the files that a plan leaves out fall to each kind of knowledge."""
+    state, predicate = plan.state, plan.predicate
     if predicate == ALWAYS:
-        if count:
-            yield Knowledge.COUNTS, count
+        if len(plan.files) < state.file_count:
+            yield Knowledge.COUNTS, state.file_count - len(plan.files)
         return
     read = len(state.files_for(_Read(Pruning(state.metadata, predicate, Buckets(state.metadata, predicate)))))
     unread = state.file_count - read
     yield Knowledge.SEGMENTS, unread
     partitions = _Partitions(state.metadata, predicate)
-    elsewhere = read - partitions.count(state) if partitions.pruning else 0
-    if partitions.pruning:
+    elsewhere = read - partitions.count(state) if partitions.asked else 0
+    if partitions.asked:
+        # A plan asks a file's bounds before its partition, and keeps it where the log knows no bounds.
+        elsewhere -= sum(not partitions.may_hold(file) for file in plan.files)
         yield Knowledge.PARTITIONS, elsewhere
-    yield Knowledge.COLUMNS, count - unread - elsewhere
+    yield Knowledge.COLUMNS, state.file_count - len(plan.files) - unread - elsewhere
 
 
 class _Read:
@@ -136,52 +143,72 @@ class _Partitions:
     field_ids: Sequence[int] = ()
 
     def __init__(self, metadata: Metadata, predicate: Predicate) -> None:
+        self._metadata = metadata
         self._known = Known(metadata)
-        self._of_all = Pruning(metadata, predicate, Buckets(metadata, predicate))
-        self.rules_out: Final = self._of_all.rules_out
-        self._predicates: dict[int, Predicate] = {}
+        self._buckets = Buckets(metadata, predicate)
+        self.rules_out: Final = Pruning(metadata, predicate, self._buckets).rules_out
+        ids = frozenset(field_ids_of(predicate))
+        every = metadata.partitionings.values()
+        sources = {each.id: ids & {field.source_id for field in each.fields} for each in every}
+        self._predicates = {number: _only(predicate, found) for number, found in sources.items() if found}
         """By partitioning, what the predicate says of the columns that it splits by."""
-        self._buckets: dict[int, Buckets] = {}
-        self.pruning: Final[dict[int, Pruning]] = {}
-        """By partitioning; none if the predicate says nothing of such columns."""
-        asked = set(field_ids_of(predicate))
-        for partitioning in metadata.partitionings.values():
-            sources = frozenset(field.source_id for field in partitioning.fields) & asked
-            if sources:
-                part = _only(predicate, sources)
-                self._predicates[partitioning.id] = part
-                self._buckets[partitioning.id] = Buckets(metadata, part)
-                self.pruning[partitioning.id] = Pruning(metadata, part, self._buckets[partitioning.id])
+        self._found: dict[tuple[int, int, tuple[Scalar | None, ...]], bool] = {}
+
+    @property
+    def asked(self) -> bool:
+        """Whether the predicate says anything of a column by which files are split."""
+        return bool(self._predicates)
 
     def count(self, state: TableState) -> int:
         """How many files are left."""
         files = state.files_for(self)
-        return len(files) - sum(not self._may_hold(file) for file in files.held)
+        return len(files) - sum(not self.may_hold(file) for file in files.held)
 
-    def columns(self, block: Block) -> Sequence[str]:
-        wanted = {name for pruning in self.pruning.values() for name in pruning.columns(block)}
-        return sorted(wanted | {"partitioning", "partition"})
+    def columns(self, block: Block) -> Sequence[str]:  # noqa: ARG002
+        return ("partitioning", "schema", "partition")
 
     def mask(self, block: Block) -> Column | None:
-        every: Column | None = None
-        for partitioning_id, pruning in self.pruning.items():
-            found = pruning.mask(block)
-            if found is not None:
-                columns = block.columns(("partitioning", "partition"))
-                is_of: Any = pc.equal(columns["partitioning"], scalar(partitioning_id, pa.int64()))
-                other = pc.invert(pc.and_(is_of, pc.is_valid(columns["partition"])))
-                kept = pc.or_(found, other)
-                every = kept if every is None else pc.and_(every, kept)
-        return every
+        columns = block.columns(("partitioning", "schema", "partition"))
+        text = (columns[name].cast(pa.string()) for name in ("partitioning", "schema", "partition"))
+        encoded = pc.binary_join_element_wise(*text, " ").dictionary_encode()
+        held = [self._text_may_hold(*each.split(" ", 2)) for each in encoded.dictionary.to_pylist()]
+        return pc.fill_null(pa.array(held, pa.bool_()).take(encoded.indices), TRUE)
 
-    def _may_hold(self, file: AddFile) -> bool:
-        predicate = self._predicates.get(file.partitioning_id)
-        if predicate is None or not file.partition_values:
-            return True
-        buckets = self._buckets[file.partitioning_id]
-        return Truth.TRUE in self._known.outcomes(predicate, file) and buckets.may_hold(
-            file.partitioning_id, file.schema_id, file.partition_values
+    def _text_may_hold(self, partitioning_id: str, schema_id: str, values: str) -> bool:
+        """The same of a partition as the log has it."""
+        partitioning = self._metadata.partitionings.get(int(partitioning_id))
+        written = self._metadata.schemas.get(int(schema_id))
+        if partitioning is None or written is None:
+            return True  # they were added later, and are not counted
+        fields = zip(partitioning.fields, json.loads(values), strict=True)
+        return self._may_hold(
+            partitioning.id, written.id, tuple(_decoded(field, value, written) for field, value in fields)
         )
+
+    def may_hold(self, file: AddFile) -> bool:
+        """Whether a file is left."""
+        return self._may_hold(file.partitioning_id, file.schema_id, file.partition_values)
+
+    def _may_hold(self, partitioning_id: int, schema_id: int, values: tuple[Scalar | None, ...]) -> bool:
+        place = partitioning_id, schema_id, values
+        if place not in self._found:
+            self._found[place] = self._look(*place)
+        return self._found[place]
+
+    def _look(self, partitioning_id: int, schema_id: int, values: tuple[Scalar | None, ...]) -> bool:
+        predicate = self._predicates.get(partitioning_id)
+        if predicate is None or not values:
+            return True
+        partitioning, written = self._metadata.partitionings[partitioning_id], self._metadata.schemas[schema_id]
+        statistics = partition_statistics(partitioning, values, written)
+        row = AddFile(path="-", size_bytes=0, row_count=1, schema_id=schema_id, statistics=statistics)
+        may_hold = Truth.TRUE in self._known.outcomes(predicate, row)
+        return may_hold and self._buckets.may_hold(partitioning_id, schema_id, values)
+
+
+def _decoded(field: PartitionField, value: Any, written: Schema) -> Scalar | None:
+    source = written.by_id(field.source_id)
+    return None if value is None or source is None else decode_value(value, result_type(field, source.type))
 
 
 def _only(predicate: Predicate, field_ids: frozenset[int]) -> Predicate:
