@@ -127,7 +127,7 @@ def health_of(name: str, state: TableState) -> Health:
     """Look at a table at a version. Reads columns of the log; makes no value for a file."""
     metadata = state.metadata
     shape = shape_of(state.file_columns(shape_columns(metadata)), metadata)
-    past = past_of(state.facts(FACTS), metadata.horizon.version, state.version)
+    past = past_of(state.facts(FACTS), state.horizon, state.version)
     return Health(
         name=name,
         version=state.version,

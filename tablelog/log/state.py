@@ -81,12 +81,18 @@ class TableState:
         wanted = Wanted(tuple(names))
         return self._checked(files_at(self._parts, self.version, self._reader, wanted)).columns(names)
 
+    @property
+    def horizon(self) -> int:
+        """The oldest version that can be read, as far as this one knows; of each from there on the facts are kept."""
+        first = self._parts[0]
+        folded = first.last if isinstance(first, Segment) and first.is_base else 0
+        return max(self.metadata.horizon.version, folded)
+
     def facts(self, names: Sequence[str]) -> pa.Table:
-        """Some columns of `log.facts` about the commits that could be read at this version, oldest first."""
-        tables = [part.facts(("added", *names)) for part in self._parts if part.last >= self.metadata.horizon.version]
-        facts = pa.concat_tables(tables)
+        """Some columns of `log.facts`, and `added`, about the commits from the horizon on, oldest first."""
+        facts = pa.concat_tables(part.facts(("added", *names)) for part in self._parts if part.last >= self.horizon)
         versions: Any = facts.column("added")
-        low, high = (scalar(each, pa.int64()) for each in (self.metadata.horizon.version, self.version))
+        low, high = (scalar(each, pa.int64()) for each in (self.horizon, self.version))
         return facts.filter(pc.and_(pc.greater_equal(versions, low), pc.less_equal(versions, high)))
 
     def _checked(self, files: Files) -> Files:

@@ -238,7 +238,8 @@ def _apart(state: TableState, files: Sequence[AddFile]) -> tuple[list[str], _Vec
         vectors = [file.deleted for file in files if file.deleted is not None]
         outside = sum(vector.inline is None for vector in vectors)
         return [file.path for file in files if file.is_inlined], _Vectors(len(vectors), outside)
-    has_inlined = INLINED_ROWS in state.metadata.features  # else nobody has to read a million paths
+    has_inlined = INLINED_ROWS in state.metadata.features or any(file.is_inlined for file in files.held)
+    # A million paths are not read where there is nothing to be found in them.
     columns = state.file_columns(("deletes", *(("path",) if has_inlined else ())))
     deletes: Any = columns.column("deletes").drop_null()
     found = _Vectors(len(deletes), int(pc.sum(pc.match_substring_regex(deletes, _OUTSIDE)).as_py() or 0))

@@ -195,6 +195,16 @@ def test_a_count_needs_no_file(lake: tl.Lake) -> None:
     assert ruled_out(empty.funnel)["columns"] == 1
 
 
+def test_what_a_transaction_is_about_to_commit_is_explained_like_anything_else(lake: tl.Lake) -> None:
+    table = lake.create_table("t", {"x": "int64"})
+    with table.transaction() as transaction:
+        transaction.append([{"x": 1}])
+        for scanned in (transaction.scan(), transaction.scan(where="x = 1")):
+            funnel = scanned.explain().funnel
+            assert (funnel.files, funnel.inlined) == (1, 1)
+        transaction.append([{"x": 2}])
+
+
 def test_a_scan_of_everything_and_of_nothing_has_a_short_funnel(lake: tl.Lake) -> None:
     table = lake.create_table("t", {"x": "int64"})
     for scanned in (table.scan(), table.scan(where="x = 1")):

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import tablelog as tl
 from tablelog.format.actions import (
     AddFile,
     RemoveFile,
@@ -30,6 +31,7 @@ from tablelog.format.types import Field
 from tablelog.format.vector import DeletionVector
 from tablelog.log import actions_object, file_rows, files, segments
 from tablelog.ops import health as ops_health
+from tablelog.ops.picture import course_of
 from tablelog.ops.planned import Planned
 from tablelog.ops.ranges import Ranges, depth, order_field, range_columns, ranges_of
 from tablelog.store.memory import MemoryStore
@@ -41,7 +43,6 @@ from tests.log.test_merging_races import commit, file, new_table
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    import tablelog as tl
     from tablelog.log.state import TableState
 
 MIB = 1024 * 1024
@@ -271,6 +272,22 @@ def test_only_versions_that_can_be_read_count(lake: tl.Lake) -> None:
     assert (health.versions, health.horizon, health.version) == (health.version - health.horizon + 1, 6, 7)
     assert (health.compactions, health.write_amplification, health.older_bytes) == (1, None, 0)
     assert "all bytes, by 1 compaction" in str(health)
+
+
+def test_what_a_base_keeps_of_expired_commits_is_no_history(lake: tl.Lake) -> None:
+    table = lake.create_table("t", {"x": "int64"}, properties={"inline_max_bytes": "0", "log_fan_out": "4"})
+    for number in range(12):
+        table.append([{"x": number}] * (number + 1), idempotent=(f"job {number}", 1))
+    table.expire(4)
+    horizon = table.health().horizon
+    for handle in (table, tl.open_table(table.url)):
+        for version in range(horizon, handle.version + 1):
+            snapshot = handle.at(version=version)
+            course = course_of(snapshot.state)
+            assert course.versions == tuple(range(course.versions[0], version + 1))
+            known = [rows for each, rows in zip(course.versions, course.rows, strict=True) if each >= horizon]
+            assert known == [handle.at(version=each).row_count for each in range(horizon, version + 1)]
+            assert snapshot.health().versions == len(course.versions)
 
 
 def test_removals_that_do_not_say_how_much_leave_it_open() -> None:
