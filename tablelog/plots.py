@@ -29,7 +29,7 @@ _COLORS: Final = (_BLUE, _AMBER, "#5fa36a", "#9a74b8", "#4fa3a5", "#c46a93", "#8
 _COMPACT: Final = "compact"
 _OTHER: Final = "other"
 _LANES_MAX: Final = 24
-"""Bars that overlap more than that lie over each other."""
+"""A row of the picture that has more lanes is not higher, but its bars are thinner."""
 _LANE_INCHES: Final = 0.11
 _ROW_INCHES: Final = 0.5
 _GAP: Final = 0.0015
@@ -132,14 +132,11 @@ def _draw_levels(axes: Axes, levels: Levels, heights: Sequence[float]) -> None:
     span = _draw_extent(axes, levels, scale)
     tops, top = [], 0.0
     for row, height in zip(levels.rows, heights, strict=True):
-        lanes = min(row.lanes, _LANES_MAX)
-        lane = min(_ROW_INCHES * 0.56, (height - 0.16) / lanes)
-        begin = top + (height - lane * lanes) / 2
+        lane = min(_ROW_INCHES * 0.56, (height - 0.16) / row.lanes)
+        begin = top + (height - lane * row.lanes) / 2
         for known in (True, False):
             bars = [bar for bar in row.bars if bar.known is known]
-            _draw_bars(
-                axes, bars, [begin + lane * (bar.lane % lanes + 0.5) for bar in bars], lane=lane, span=span, scale=scale
-            )
+            _draw_bars(axes, bars, [begin + lane * (bar.lane + 0.5) for bar in bars], lane=lane, span=span, scale=scale)
         tops.append(top + height / 2)
         top += height
         if row is not levels.rows[-1]:
@@ -284,7 +281,7 @@ def _draw_operations(axes: Axes, course: Course, kinds: Sequence[str]) -> None:
     axes.set_xlim(course.versions[0] - room, course.versions[-1] + room)
     axes.set_xlabel("version")
     axes.locator_params(axis="x", integer=True)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value.is_integer() else "")
 
 
 def _kinds(operations: Iterable[str]) -> list[str]:
