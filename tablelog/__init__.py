@@ -16,6 +16,7 @@ from tablelog.errors import (
 )
 from tablelog.format.schema import Schema
 from tablelog.format.types import Field
+from tablelog.health import Health
 from tablelog.lake import Lake, connect
 from tablelog.log.facts import Commit
 from tablelog.merge import Merge
@@ -36,6 +37,7 @@ __all__ = [
     "Explanation",
     "FencedError",
     "Field",
+    "Health",
     "InvalidError",
     "Lake",
     "Merge",

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Final
 
 from tablelog.format.partitioning import describe
 from tablelog.log.facts import datetime_of
+from tablelog.ops.explain import Knowledge, explain_scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from tablelog.format.schema import Schema
     from tablelog.log.state import TableState
+    from tablelog.ops.explain import Funnel
     from tablelog.ops.scan import ScanPlan
 
 _STEP: Final = 1024
@@ -45,6 +47,34 @@ def count(number: int, noun: str) -> str:
     ('1 file', '12,345 rows')
     """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def percent(share: float) -> str:
+    """A share as people read it: what is there at all is never 0%, and what is not all never 100%.
+
+    >>> percent(0), percent(0.0004), percent(0.034), percent(0.5), percent(0.9999), percent(1)
+    ('0%', '<0.1%', '3.4%', '50%', '>99%', '100%')
+    """
+    if share in {0, 1}:
+        return f"{share:.0%}"
+    if share < _LEAST:
+        return f"<{_LEAST:.1%}"
+    if share > _MOST:
+        return f">{_MOST:.0%}"
+    return f"{share:.1%}" if share < _EXACT else f"{share:.0%}"
+
+
+_LEAST, _EXACT, _MOST = 0.001, 0.1, 0.99
+
+
+def text_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table for a terminal; everything stands on the right.
+
+    >>> text_table(("n", "of"), [("1", "12")])
+    ['n  of', '1  12']
+    """
+    widths = [max(len(row[place]) for row in (heads, *rows)) for place in range(len(heads))]
+    return ["  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)) for row in (heads, *rows)]
 
 
 def partition_by(state: TableState) -> list[str]:
@@ -90,9 +120,9 @@ def snapshot_text(name: str, state: TableState) -> str:
 def snapshot_html(name: str, state: TableState) -> str:
     """The same as a small page."""
     moment = f"{datetime_of(state.timestamp_us):%Y-%m-%d %H:%M:%S} UTC"
-    said = "".join(f"<div>{_faint(escape(word))} <code>{escape(text)}</code></div>" for word, text in rules(state))
-    return _page(
-        f"<b>{escape(name)}</b> version {state.version} {_faint('· ' + ' · '.join((moment, *_amounts(state))))}",
+    said = "".join(f"<div>{faint(escape(word))} <code>{escape(text)}</code></div>" for word, text in rules(state))
+    return html_page(
+        f"<b>{escape(name)}</b> version {state.version} {faint('· ' + ' · '.join((moment, *_amounts(state))))}",
         _columns_html(state.schema) + said,
     )
 
@@ -111,8 +141,8 @@ def lake_html(url: str, tables: list[tuple[str, TableState]]) -> str:
         for name, table in tables
     ]
     heads = ("table", "version", "rows", "files", "size", "changed (UTC)")
-    body = _table(heads, rows, right=frozenset(range(1, 5))) if rows else _faint("no tables yet")
-    return _page(f"<b>lake</b> <code>{escape(url)}</code> {_faint('· ' + count(len(tables), 'table'))}", body)
+    body = html_table(heads, rows, right=frozenset(range(1, 5))) if rows else faint("no tables yet")
+    return html_page(f"<b>lake</b> <code>{escape(url)}</code> {faint('· ' + count(len(tables), 'table'))}", body)
 
 
 def _amounts(state: TableState) -> tuple[str, str, str]:
@@ -138,17 +168,17 @@ def _columns_html(schema: Schema) -> str:
             escape(field.name),
             f"<code>{escape(str(field.type))}</code>",
             "" if field.nullable else _unbroken("not null"),
-            _faint(escape(field.comment or "")),
+            faint(escape(field.comment or "")),
         )
         for field in schema
     ]
     heads = ("column", "type", "", "comment" if any(field.comment for field in schema) else "")
-    return _table(heads, rows)
+    return html_table(heads, rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """What a scan of one table touches, of what there is. `str` is a line for people."""
+    """What a scan of one table touches, of what there is, and why. `str` is a line for people, `repr` says more."""
 
     name: str
     version: int
@@ -161,6 +191,8 @@ class Explanation:
     """Bytes of the files that are read; engines read less of them, as they skip columns and row groups."""
     size_bytes_total: int
     where: str | None = None
+    funnel: Funnel
+    """How many files each kind of knowledge rules out, and what has to be opened for the others."""
 
     def __str__(self) -> str:
         condition = f" where {self.where}" if self.where else ""
@@ -172,26 +204,34 @@ class Explanation:
         )
 
     def __repr__(self) -> str:
-        return str(self)
+        steps = steps_of(self.funnel)
+        widths = max(len(word) for word, _, _ in steps), max(len(f"{files:,}") for _, files, _ in steps)
+        lines = (f"  {word:<{widths[0]}}  {files:>{widths[1]},}  {said}".rstrip() for word, files, said in steps)
+        return "\n".join((str(self), *lines))
 
     def _repr_html_(self) -> str:
         condition = f" where <code>{escape(self.where)}</code>" if self.where else ""
         rows = [
-            ("files", f"{self.files:,}", f"{self.files_total:,}", _bar(self.files, self.files_total)),
-            ("rows, at most", f"{self.rows_max:,}", f"{self.rows_total:,}", _bar(self.rows_max, self.rows_total)),
+            ("files", f"{self.files:,}", f"{self.files_total:,}", bar(self.files, self.files_total)),
+            ("rows, at most", f"{self.rows_max:,}", f"{self.rows_total:,}", bar(self.rows_max, self.rows_total)),
             (
                 "bytes, at most",
                 size(self.size_bytes),
                 size(self.size_bytes_total),
-                _bar(self.size_bytes, self.size_bytes_total),
+                bar(self.size_bytes, self.size_bytes_total),
             ),
         ]
+        *steps, last = steps_of(self.funnel)
+        whys = [(word, files, bar(abs(files), self.files_total), said) for word, files, said in steps]
+        whys += [(last[0], last[1], "", last[2])]
+        cells = [(escape(word), f"{files:,}", share, faint(escape(said))) for word, files, share, said in whys]
         title = f"<b>{escape(self.name)}</b> version {self.version}{condition}"
-        return _page(title, _table(("reads", "", "of", ""), rows, right=frozenset((1, 2))))
+        funnel = html_table(("why", "", "", ""), cells, right=frozenset((1,)))
+        return html_page(title, html_table(("reads", "", "of", ""), rows, right=frozenset((1, 2))) + funnel)
 
 
 def explanation(name: str, plan: ScanPlan, where: str | None = None) -> Explanation:
-    """What a plan touches."""
+    """What a plan touches, and why."""
     return Explanation(
         name=name,
         version=plan.state.version,
@@ -202,7 +242,48 @@ def explanation(name: str, plan: ScanPlan, where: str | None = None) -> Explanat
         size_bytes=plan.size_bytes,
         size_bytes_total=plan.state.size_bytes,
         where=where,
+        funnel=explain_scan(plan),
     )
+
+
+_RULED_OUT: Final = {
+    Knowledge.COUNTS: "not needed",
+    Knowledge.SEGMENTS: "ruled out unread",
+    Knowledge.PARTITIONS: "by partition",
+    Knowledge.COLUMNS: "by columns",
+}
+"""What each kind of knowledge is called in a funnel,"""
+_HOW: Final = {
+    Knowledge.COUNTS: "the log knows how many rows there are",
+    Knowledge.SEGMENTS: "bounds of row groups of the log",
+    Knowledge.PARTITIONS: "partition values",
+    Knowledge.COLUMNS: "bounds of each file's columns",
+}
+"""and what it is."""
+
+
+def steps_of(funnel: Funnel) -> list[tuple[str, int, str]]:
+    """A funnel from the top down: a word, a number, and more about it. What is ruled out is less than nothing."""
+    return [
+        ("files", funnel.files_total, ""),
+        *((_RULED_OUT[how], -files, _HOW[how]) for how, files in funnel.ruled_out),
+        ("left to read", funnel.files, ", ".join(_kinds(funnel))),
+        ("objects to open", funnel.objects, ", ".join(_objects(funnel))),
+    ]
+
+
+def _kinds(funnel: Funnel) -> Iterable[str]:
+    if funnel.inlined:
+        yield f"{funnel.inlined:,} inside the log"
+    if funnel.with_deletes:
+        yield f"{funnel.with_deletes:,} with deleted rows"
+
+
+def _objects(funnel: Funnel) -> Iterable[str]:
+    """What they are, if there is more than one kind."""
+    kinds = ((funnel.files - funnel.inlined, "file"), (funnel.commits, "commit"), (funnel.vectors, "deletion vector"))
+    if funnel.commits or funnel.vectors:
+        yield from (count(number, noun) for number, noun in kinds if number)
 
 
 # --------------------------------------------------------------------------- HTML
@@ -215,14 +296,15 @@ _CELL: Final = "padding:.15em 1.2em .15em 0;background:transparent;border:0;vert
 _RULE: Final = "border-bottom:1px solid rgba(128,128,128,.5)"
 
 
-def _page(title: str, body: str) -> str:
+def html_page(title: str, body: str) -> str:
+    """A title above whatever else there is; scrolls if that is long."""
     return f"<div style='{_PAGE}'><div>{title}</div>{body}</div>"
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], right: frozenset[int] = frozenset()) -> str:
+def html_table(heads: Sequence[str], rows: Iterable[Sequence[str]], right: frozenset[int] = frozenset()) -> str:
     """A table of HTML; columns whose place is in `right` hold numbers."""
     head = "".join(
-        f"<th style='{_CELL};{_RULE};{_side(place, right)};font-weight:normal'>{_faint(title)}</th>"
+        f"<th style='{_CELL};{_RULE};{_side(place, right)};font-weight:normal'>{faint(title)}</th>"
         for place, title in enumerate(heads)
     )
     lines = (
@@ -237,7 +319,8 @@ def _side(place: int, right: frozenset[int]) -> str:
     return "text-align:right;white-space:nowrap" if place in right else "text-align:left"
 
 
-def _faint(html: str) -> str:
+def faint(html: str) -> str:
+    """What is less important."""
     return f"<span style='opacity:.65'>{html}</span>" if html else ""
 
 
@@ -245,7 +328,7 @@ def _unbroken(html: str) -> str:
     return f"<span style='white-space:nowrap'>{html}</span>"
 
 
-def _bar(part: int, total: int) -> str:
+def bar(part: int, total: int) -> str:
     """A share as a bar of the text's own colour; what is there at all can be seen."""
     percent = 0 if not part else max(1, round(100 * part / total))
     return (

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from tablelog import display
+from tablelog import display, plots
 from tablelog.engines import arrow, polars
 from tablelog.engines.duckdb import ENGINE, store_failure
 from tablelog.engines.duckdb_clock import asked_at_us
@@ -20,6 +20,7 @@ from tablelog.engines.duckdb_plan import ROWS
 from tablelog.engines.duckdb_text import first_line, quote
 from tablelog.errors import InvalidError, StoreError
 from tablelog.format.predicate import ALWAYS
+from tablelog.health import health_of
 from tablelog.log.facts import datetime_of
 from tablelog.ops.scan import plan_scan
 from tablelog.parquet.reader import check_file
@@ -30,10 +31,12 @@ if TYPE_CHECKING:
 
     import pandas as pd
     import polars as pl
+    from matplotlib.figure import Figure
 
     from tablelog.format.actions import AddFile
     from tablelog.format.predicate import Predicate
     from tablelog.format.schema import Schema
+    from tablelog.health import Health
     from tablelog.log.files import Files
     from tablelog.log.state import TableState
     from tablelog.ops.scan import ScanPlan
@@ -102,6 +105,24 @@ class Snapshot:
     def checks(self) -> dict[str, str]:
         """CHECK constraints at this version, name to expression."""
         return dict(self._state.metadata.checks)
+
+    def health(self) -> Health:
+        """How files and bytes are spread over the levels, what a look opens, what compaction would do. Prints itself.
+
+        Only columns of the log are read, however many files there are.
+        """
+        return health_of(self.name, self._state)
+
+    def plot_levels(self) -> Figure:
+        """Where the files of each level lie in the table's order, how large they are, and what is deleted of them.
+
+        A matplotlib figure, which notebooks show; `.savefig("levels.png")` stores it. `pip install 'tablelog[plot]'`.
+        """
+        return plots.plot_levels(self.name, self._state)
+
+    def plot_history(self) -> Figure:
+        """Rows, bytes and files after each commit that can be read, and what the commits were, as a figure."""
+        return plots.plot_history(self.name, self._state)
 
     def scan(self, columns: Iterable[str] | None = None, where: str | None = None) -> Scan:
         """Plan to read some columns of the rows that fulfil a condition; reads nothing yet.

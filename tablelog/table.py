@@ -17,7 +17,8 @@ from tablelog.lease import PATIENCE_S
 from tablelog.merge import Merge
 from tablelog.ops.removing import Removing
 from tablelog.provenance import commit_info
-from tablelog.snapshot import Scan, Snapshot
+from tablelog.readable import Readable
+from tablelog.snapshot import Snapshot
 from tablelog.store.open import open_store
 from tablelog.transaction import Isolation, Transaction
 from tablelog.watching import watch
@@ -25,12 +26,10 @@ from tablelog.writer import Writer
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import date, datetime, timedelta
 
-    import pandas as pd
     import polars as pl
-    import pyarrow as pa
 
     from tablelog.changes import Changes
     from tablelog.format.schema import Schema
@@ -51,7 +50,7 @@ if TYPE_CHECKING:
     Progress = Callable[[int], None] | None
 
 
-class Table:
+class Table(Readable):
     """A live table. Safe to share between threads, and to open in any number of processes."""
 
     def __init__(
@@ -86,17 +85,9 @@ class Table:
         return self._log.refresh().row_count
 
     @property
-    def properties(self) -> dict[str, str]:
-        """Settings at the newest version. One get."""
-        return self.snapshot().properties
-
-    @property
     def id(self) -> str:
         """Who the table is, whatever it is called and wherever it is moved."""
         return self._log.known().metadata.table_id
-
-    def __len__(self) -> int:
-        return self.row_count
 
     def snapshot(self) -> Snapshot:
         """The newest version, to be read in peace. One get."""
@@ -138,36 +129,6 @@ class Table:
     def history(self) -> pl.DataFrame:
         """One row per version, newest first: when, what, by whom, how many rows and files."""
         return versions.history_frame(self._table)
-
-    def scan(self, columns: Iterable[str] | None = None, where: str | None = None) -> Scan:
-        """Some columns of some rows of the newest version; see `Snapshot.scan`."""
-        return self.snapshot().scan(columns, where)
-
-    def lazy(self) -> pl.LazyFrame:
-        """The newest version as a Polars `LazyFrame`."""
-        return self.snapshot().lazy()
-
-    def to_polars(self) -> pl.DataFrame:
-        """The newest version as a Polars data frame."""
-        return self.snapshot().to_polars()
-
-    def to_arrow(self) -> pa.Table:
-        """The newest version as an Arrow table."""
-        return self.snapshot().to_arrow()
-
-    def to_pandas(self) -> pd.DataFrame:
-        """The newest version as a pandas data frame (pandas must be installed)."""
-        return self.snapshot().to_pandas()
-
-    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        """The newest version as an Arrow stream (PyCapsule interface)."""
-        return self.snapshot().__arrow_c_stream__(requested_schema)
-
-    def __repr__(self) -> str:
-        return repr(self.snapshot())
-
-    def _repr_html_(self) -> str:
-        return self.snapshot()._repr_html_()
 
     # ------------------------------------------------------------------ changing
 
@@ -384,9 +345,7 @@ class Table:
         """Stop keeping history: a number of newest versions stays, or what the table was since some time ago.
 
         `keep` is `"30 days"`, `"12 hours"`, a `timedelta` or a number of versions. Older versions can no longer be
-        read, and the commits before them are folded into one object. Data files stay where they are.
-
-        Returns None if no version is older than that.
+        read, and the commits before them are folded into one object. Data files stay. None if nothing is older.
 
         Raises:
             InvalidError: `keep` makes no sense, or would keep nothing.
@@ -416,8 +375,7 @@ class Table:
         return Alter(self._log, self._commit, self._store)
 
     def _do(self, begin: Callable[[Committing, Removing], changing.Plan], number: Number, info: Info) -> Commit:
-        table = self._table
-        return changing.carry_out(table, lambda: begin(table, Removing(table.store)), number, info)
+        return changing.carry_out(self._table, lambda: begin(self._table, Removing(self._table.store)), number, info)
 
     def _commit(self, plan: Callable[[TableState], Planned]) -> Commit:
         return self._table.commit(plan)

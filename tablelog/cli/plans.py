@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from tablelog.cli.output import grid, plain
-from tablelog.display import size
+from tablelog.display import size, steps_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,6 +31,15 @@ def plan_table(plan: Iterable[Explanation]) -> Table:
     return table
 
 
+def funnel_table(plan: Iterable[Explanation]) -> Table:
+    """For people: what rules files out, one kind of knowledge after the other, and what has to be opened in the end."""
+    table = grid("table", "", "files", "", right=("files",))
+    for part in plan:
+        for place, (word, files, said) in enumerate(steps_of(part.funnel)):
+            table.add_row(plain("" if place else part.name), word, f"{files:,}", plain(said, style="dim"))
+    return table
+
+
 def plan_facts(part: Explanation) -> dict[str, Any]:
     """For programs."""
     return {
@@ -42,4 +51,8 @@ def plan_facts(part: Explanation) -> dict[str, Any]:
         "rows_total": part.rows_total,
         "bytes_max": part.size_bytes,
         "bytes_total": part.size_bytes_total,
+        "ruled_out": {str(how): files for how, files in part.funnel.ruled_out},
+        "inlined": part.funnel.inlined,
+        "with_deletes": part.funnel.with_deletes,
+        "objects": part.funnel.objects,
     }

@@ -13,7 +13,7 @@ from tablelog.cli.answers import Answer
 from tablelog.cli.arguments import LAKE, AsJson, Options, open_lake
 from tablelog.cli.output import out, write_json, write_json_rows
 from tablelog.cli.pages import ROWS_SHOWN, print_answer
-from tablelog.cli.plans import plan_facts, plan_table
+from tablelog.cli.plans import funnel_table, plan_facts, plan_table
 from tablelog.errors import InvalidError, NotFoundError
 
 if TYPE_CHECKING:
@@ -66,6 +66,9 @@ def sql(
             write_json([plan_facts(part) for part in plan])
         else:
             out().print(plan_table(plan))
+            if plan:
+                out().print()
+                out().print(funnel_table(plan))
         return
     answer = Answer(opened.sql(text))
     if as_json:

@@ -93,7 +93,7 @@ def nans_column(field_id: int) -> str:
 
 @cache
 def column_type(name: str) -> pa.DataType:
-    """The Arrow type of an optional column with this name.
+    """The Arrow type of a column with this name.
 
     >>> column_type("1:int32:min"), column_type("1:nulls")
     (DataType(int32), DataType(int64))
@@ -102,8 +102,8 @@ def column_type(name: str) -> pa.DataType:
         InvalidError: there is no such column.
 
     """
-    if name in OPTIONAL_TYPES:
-        return OPTIONAL_TYPES[name]
+    if name in OPTIONAL_TYPES or name in _FILE_TYPES:
+        return OPTIONAL_TYPES.get(name) or _FILE_TYPES[name]
     field_id, _, rest = name.partition(":")
     text, _, what = rest.rpartition(":")
     if not field_id.isdecimal() or (text == "") != (what in {"nulls", "nans"}) or what not in _WHATS:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from tablelog.format.actions import AddFile
 from tablelog.log.blocks import GroupBlock
-from tablelog.log.file_rows import file_actions, member_column
+from tablelog.log.file_rows import column_type, file_actions, file_table
 from tablelog.parquet.plain import ints, scalar
 from tablelog.store.together import together
 
@@ -51,6 +51,26 @@ class Narrowing(Protocol):
 
     def mask(self, block: Block) -> Column | None:
         """Which files of a block may be wanted; None for all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A `Narrowing` that wants every file, and of each some columns: they are fetched all at once."""
+
+    names: tuple[str, ...]
+    field_ids: Sequence[int] = ()
+
+    def rules_out(self, block: Block) -> bool:  # noqa: ARG002 - whatever is in it
+        """See `Narrowing`."""
+        return False
+
+    def columns(self, block: Block) -> Sequence[str]:
+        """See `Narrowing`."""
+        return ["added", "position", *(name for name in self.names if name in block.column_names)]
+
+    def mask(self, block: Block) -> Column | None:  # noqa: ARG002
+        """See `Narrowing`."""
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +165,28 @@ class Files(Sequence[AddFile]):
         """Bytes of all of them."""
         return sum(self._values("size", "size_bytes"))
 
-    def table(self, names: Sequence[str]) -> pa.Table:
-        """What they say under some names (see `log.file_rows`), file by file; counts that are not there are 0."""
-        tables = [pa.table({name: _column(run, name) for name in names}) for run in self._runs if len(_members(run))]
-        empty = pa.table({name: member_column((), name) for name in names})
-        return pa.concat_tables([empty, *tables])
+    @property
+    def held(self) -> Iterator[AddFile]:
+        """Those that are values already, because no segment has them yet; no `Narrowing` has looked at them."""
+        return (file for run in self._runs if not isinstance(run, _Run) for file in run)
+
+    def columns(self, names: Sequence[str]) -> pa.Table:
+        """Some of what `log.file_rows` has columns for, a row per file in their order; null where nothing is known."""
+        schema = pa.schema([(name, column_type(name)) for name in names])
+        return pa.concat_tables([schema.empty_table(), *(self._columns(run, schema) for run in self._runs)])
+
+    def _columns(self, run: _Run | tuple[AddFile, ...], schema: pa.Schema) -> pa.Table:
+        if isinstance(run, _Run):
+            found: dict[str, Any] = {name: run.column(name) for name in schema.names}
+        else:
+            table = file_table(run, range(len(run)), range(len(run)), self._reader)
+            found = {name: table.column(name) for name in schema.names if name in table.column_names}
+        count = len(_members(run))
+        columns: list[Any] = [
+            found[field.name].cast(field.type) if field.name in found else pa.repeat(pa.scalar(None, field.type), count)
+            for field in schema
+        ]
+        return pa.table(columns, schema=schema)
 
     def _values(self, column: str, member: str) -> list[Any]:
         values: list[Any] = []
@@ -169,13 +206,6 @@ class Files(Sequence[AddFile]):
 
 def _members(run: _Run | tuple[AddFile, ...]) -> Sequence[Any]:
     return run.places if isinstance(run, _Run) else run
-
-
-def _column(run: _Run | tuple[AddFile, ...], name: str) -> Column:
-    column = member_column(run, name) if isinstance(run, tuple) else run.column(name)
-    type_ = member_column((), name).type
-    column = column.cast(type_)
-    return column.fill_null(scalar(0, type_)) if name in {"deleted", "level"} else column
 
 
 def files_at(parts: Sequence[Part], version: int, reader: ActionReader, narrowing: Narrowing | None = None) -> Files:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,7 +19,7 @@ from tablelog.format import names
 from tablelog.format.actions import AddFile, RemoveFile
 from tablelog.format.commits import CommitRecord
 from tablelog.log.facts import Totals
-from tablelog.log.files import files_at
+from tablelog.log.files import Wanted, files_at
 from tablelog.log.merging import cut
 from tablelog.log.metadata import changed
 from tablelog.log.parts import Segment, Step
@@ -69,7 +69,33 @@ class TableState:
             CorruptionError: the log removes files that it never added.
 
         """
-        files = files_at(self._parts, self.version, self._reader)
+        return self._checked(files_at(self._parts, self.version, self._reader))
+
+    def file_columns(self, names: Sequence[str]) -> pa.Table:
+        """Some columns of the log about the live files, as `log.file_rows` calls them: no value for each file.
+
+        Raises:
+            CorruptionError: as `files`.
+
+        """
+        wanted = Wanted(tuple(names))
+        return self._checked(files_at(self._parts, self.version, self._reader, wanted)).columns(names)
+
+    @property
+    def horizon(self) -> int:
+        """The oldest version that can be read, as far as this one knows; of each from there on the facts are kept."""
+        first = self._parts[0]
+        folded = first.last if isinstance(first, Segment) and first.is_base else 0
+        return max(self.metadata.horizon.version, folded)
+
+    def facts(self, names: Sequence[str]) -> pa.Table:
+        """Some columns of `log.facts`, and `added`, about the commits from the horizon on, oldest first."""
+        facts = pa.concat_tables(part.facts(("added", *names)) for part in self._parts if part.last >= self.horizon)
+        versions: Any = facts.column("added")
+        low, high = (scalar(each, pa.int64()) for each in (self.horizon, self.version))
+        return facts.filter(pc.and_(pc.greater_equal(versions, low), pc.less_equal(versions, high)))
+
+    def _checked(self, files: Files) -> Files:
         if len(files) != self._totals.file_count:
             raise CorruptionError(
                 f"the log adds and removes files so that {self._totals.file_count} are left, but {len(files)} are; "

@@ -100,10 +100,13 @@ def _inpartitions(block: Block, trees: frozenset[tuple[int, str | None]] | None)
 
 def _restless(state: TableState, policy: Policy) -> frozenset[tuple[int, str | None]]:
     """Partitions in which something may be worth doing, from the sums of what each has on each level."""
-    files = state.files.table(_COLUMNS)
-    purged = pc.greater(files.column("deleted").cast(pa.float64()), pc.multiply(files.column("rows"), PURGE))
+    files = state.file_columns(_COLUMNS)
+    deleted, level = (files.column(name).fill_null(scalar(0, pa.int64())) for name in ("deleted", "level"))
+    purged = pc.greater(deleted.cast(pa.float64()), pc.multiply(files.column("rows"), PURGE))
     sums = (
-        files.append_column("purged", purged.cast(pa.int64()))
+        files.drop_columns(["level"])
+        .append_column("level", level)
+        .append_column("purged", purged.cast(pa.int64()))
         .group_by(["partitioning", "partition", "level"])
         .aggregate([("size", "sum"), ("size", "count"), ("purged", "max")])
     )

@@ -28,7 +28,7 @@ def test_it_is_stored_with_what_it_shows() -> None:
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
     kinds = [kind for cell in code for output in cell.outputs for kind in output.get("data", {})]
-    assert kinds.count("image/png") == 3
+    assert kinds.count("image/png") == 4
     assert kinds.count("text/html") >= 5
     assert all(output.output_type != "error" for cell in code for output in cell.outputs)
     assert NOTEBOOK.stat().st_size < BYTES_MAX
