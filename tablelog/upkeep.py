@@ -15,6 +15,7 @@ from tablelog.log.history import TableHistory
 from tablelog.ops.compact import Compacting
 from tablelog.ops.compaction import choose
 from tablelog.ops.expire import Expiry, empty_commits, parse_keep
+from tablelog.ops.health import COMPACTED_BYTES
 from tablelog.ops.log_check import LogCheck
 from tablelog.ops.policy import compacts_itself, frugal, thorough
 from tablelog.ops.riding import together
@@ -153,7 +154,10 @@ class Passing:
             return operation(state)
         planned = operation(state.after(step))
         both = together(step, self._compacting.sources, planned.actions)
-        return operation(state) if both is None else replace(planned, actions=both)
+        if both is None:
+            return operation(state)
+        made = sum(file.size_bytes for file in self._compacting.written)
+        return replace(planned, actions=both, info={**planned.info, COMPACTED_BYTES: made})
 
     def _step(self, state: TableState) -> Sequence[Action]:
         if not self._looked and (state.version + 2) % PASSING_EVERY == 0:

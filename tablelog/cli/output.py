@@ -39,6 +39,12 @@ def write_json(value: object) -> None:
         sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
 
+def write_json_line(value: object) -> None:
+    """One JSON value on a line of stdout that is read at once."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
 def write_json_rows(rows: Iterable[Any]) -> None:
     """An array on stdout, each element on a line of its own as soon as it is known.
 

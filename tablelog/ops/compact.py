@@ -126,6 +126,11 @@ class Compacting:
         return Planned(operation="compact", actions=actions, info=info) if actions else None
 
     @property
+    def written(self) -> Iterator[AddFile]:
+        """The files that were written."""
+        return (file for moved in self._moved or () for file in moved.written.files)
+
+    @property
     def sources(self) -> dict[str, tuple[str, ...]]:
         """The files that were written, and what each was made of."""
         return {file.path: tuple(moved.sources) for moved in self._moved or () for file in moved.written.files}
@@ -133,7 +138,7 @@ class Compacting:
     @property
     def levels(self) -> dict[str, int]:
         """The files that were written, and their levels."""
-        return {file.path: file.level for moved in self._moved or () for file in moved.written.files}
+        return {file.path: file.level for file in self.written}
 
     def _written(self, written: Written, deleted: BitMap) -> Iterable[AddFile]:
         """The files that were written, without rows that were deleted meanwhile."""

@@ -16,6 +16,7 @@ from tablelog.errors import InvalidError
 from tablelog.format import names
 from tablelog.format.actions import INLINED_ROWS
 from tablelog.log.facts import exact_sum
+from tablelog.ops.policy import FULL, PURGE
 from tablelog.ops.ranges import depth, order_field, range_columns, ranges_of
 from tablelog.ops.write import TARGET_FILE_SIZE_DEFAULT, target_file_size_bytes
 from tablelog.parquet.plain import scalar
@@ -26,13 +27,12 @@ if TYPE_CHECKING:
     from tablelog.log.blocks import Column
     from tablelog.log.metadata import Metadata
 
-SMALL: Final = 0.5
-"""Of the target size: smaller files are small."""
-DELETED: Final = 0.25
-"""A file of which more rows than this share are deleted is worth rewriting."""
-FACTS: Final = ("operation", "bytes_added", "byte_change")
+COMPACTED_BYTES: Final = "compacted_bytes"
+"""What a commit says in its `info` of files that were put together in it in passing."""
+FACTS: Final = ("operation", "bytes_added", "byte_change", "info")
 """Columns of facts that `past_of` looks at."""
 _COMPACT: Final = "compact"
+_IN_PASSING: Final = rf'"{COMPACTED_BYTES}":(?P<bytes>\d{{1,18}})'
 _COLUMNS: Final = ("size", "rows", "deleted", "deletes", "level", "schema", "partitioning", "partition")
 _VECTOR_SIZE: Final = r'"size"\s*:\s*(?P<size>\d+)'
 _VECTOR_INLINE: Final = r'"inline"\s*:\s*"(?P<blob>[^"=]*)'
@@ -136,7 +136,7 @@ def shape_of(files: pa.Table, metadata: Metadata) -> Shape:
     """How files lie, of which `files` has the `shape_columns`."""
     each = each_file(files)
     field, groups = order_field(metadata), partition_codes(files)
-    small_bytes = int(target_bytes(metadata.properties) * SMALL)
+    small_bytes = int(target_bytes(metadata.properties) * FULL)
     small: Any = pc.less(each["size"], scalar(small_bytes, pa.int64()))
     return Shape(
         levels=_levels(each, small),
@@ -152,14 +152,16 @@ def past_of(facts: pa.Table, horizon: int, version: int) -> Past:
     """What commits cost, of which `facts` has the columns `added` and `FACTS`: those from the horizon to a version."""
     compacted: Any = pc.equal(facts.column("operation"), scalar(_COMPACT, pa.string()))
     written: Any = facts.column("bytes_added")
+    in_passing = pc.struct_field(pc.extract_regex(facts.column("info"), _IN_PASSING), "bytes").cast(pa.int64())
+    compacted_bytes = (exact_sum(written.filter(compacted)) or 0) + int(pc.sum(in_passing).as_py() or 0)
     removed = facts.filter(pc.greater(facts.column("added"), scalar(horizon, pa.int64())))
     added, change = (exact_sum(removed.column(name)) for name in ("bytes_added", "byte_change"))
     return Past(
         horizon=horizon,
         versions=version - horizon + 1,
-        compactions=int(pc.sum(compacted).as_py() or 0),
-        compacted_bytes=exact_sum(written.filter(compacted)) or 0,
-        written_bytes=exact_sum(written.filter(pc.invert(compacted))) or 0,
+        compactions=int(pc.sum(pc.or_(compacted, in_passing.is_valid())).as_py() or 0),
+        compacted_bytes=compacted_bytes,
+        written_bytes=(exact_sum(written) or 0) - compacted_bytes,
         older_bytes=None if added is None or change is None else max(0, added - change),
     )
 
@@ -248,7 +250,7 @@ def _work(each: Mapping[str, Column], small: Column, groups: Column, *, ordered:
     crowded = counts.field("values").filter(pc.greater(counts.field("counts"), scalar(1, pa.int64())))
     joined = pc.and_(small, pc.is_in(groups, value_set=crowded))
     rows: Any = pc.add(each["rows"], each["deleted"])
-    is_deleted = pc.greater(each["deleted"].cast(pa.float64()), pc.multiply(rows.cast(pa.float64()), DELETED))
+    is_deleted = pc.greater(each["deleted"].cast(pa.float64()), pc.multiply(rows.cast(pa.float64()), PURGE))
     return Work(
         inlined=_count(inlined),
         small_files=_count(pc.and_not(joined, inlined)),
