@@ -157,6 +157,24 @@ def _after_all(prefix: str) -> str | None:
     return None
 
 
+def equalities(predicate: Predicate) -> Iterator[tuple[int, tuple[Scalar, ...]]]:
+    """Fields that must equal one of some values for the predicate to be TRUE, and those values.
+
+    >>> list(equalities(And((Comparison(1, Operator.EQUAL, 5), IsNull(3)))))
+    [(1, (5,))]
+    """
+    match predicate:
+        case And(operands=operands):
+            for operand in operands:
+                yield from equalities(operand)
+        case Comparison(field_id=field_id, operator=Operator.EQUAL, value=value):
+            yield field_id, (value,)
+        case IsIn(field_id=field_id, members=members):
+            yield field_id, members
+        case _:
+            return
+
+
 def field_ids_of(predicate: Predicate) -> tuple[int, ...]:
     """Fields that a predicate speaks of, each once, in order.
 

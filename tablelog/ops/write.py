@@ -21,6 +21,7 @@ from tablelog.format.actions import AddFile, RowChange
 from tablelog.ops.planned import Planned
 from tablelog.parquet.conform import Conformer
 from tablelog.parquet.inlined import encode_rows, statistics_of
+from tablelog.parquet.key_filters import KeyCollector
 from tablelog.parquet.transform import split_by_partition
 from tablelog.parquet.writer import sort_keys, write_files
 
@@ -42,6 +43,8 @@ _RATIO_MAX: Final = 8
 """More rows in memory than so many times what may be inlined are not even tried."""
 _PARTS_MAX: Final = 32
 """Partitions of rows that ride inside one commit."""
+_FILTER_KEYS_MAX: Final = 20_000
+"""Keys of the key filters that one write brings into a commit: 60 KB, or 80 KB of base64."""
 _TARGET_FILE_SIZE_MIN: Final = 64 * 1024
 _TARGET_FILE_SIZE_MAX: Final = 8 * 1024**3
 
@@ -118,8 +121,10 @@ def write_rows(
             sort_order=metadata.sort_order,
             target_size_bytes=target_file_size_bytes(metadata.properties),
             store=store,
+            key=metadata.key_fields,
             on_progress=advance,
         )
+    files = _within_budget(files)
     if change is not RowChange.INSERT:
         files = tuple(replace(file, change=change) for file in files)
     written = Written(metadata=metadata, files=files, keys=keys)
@@ -163,11 +168,14 @@ def _inlined(batches: list[pa.RecordBatch], metadata: Metadata) -> tuple[AddFile
 
 
 def _inlined_file(rows: pa.Table, values: tuple[Scalar | None, ...], metadata: Metadata) -> AddFile:
-    keys = sort_keys(metadata.sort_order, metadata.schema)
-    if keys and rows.num_rows > 1:
-        rows = rows.take(pc.sort_indices(rows, sort_keys=keys))
+    order = sort_keys(metadata.sort_order, metadata.schema)
+    if order and rows.num_rows > 1:
+        rows = rows.take(pc.sort_indices(rows, sort_keys=order))
     (batch,) = rows.combine_chunks().to_batches()
     content = encode_rows(batch)
+    keys = KeyCollector(metadata.key_fields) if metadata.key else None
+    if keys is not None:
+        keys.add(batch)
     return AddFile(
         path="",
         size_bytes=len(content),
@@ -177,8 +185,20 @@ def _inlined_file(rows: pa.Table, values: tuple[Scalar | None, ...], metadata: M
         partition_values=values,
         statistics=statistics_of(batch, metadata.schema),
         crc32=zlib.crc32(content),
+        key_filter=None if keys is None else keys.finish(),
         content=content,
     )
+
+
+def _within_budget(files: tuple[AddFile, ...]) -> tuple[AddFile, ...]:
+    """The files, those of them without a key filter for which there is no room left in one commit."""
+    room = _FILTER_KEYS_MAX
+    kept: list[AddFile] = []
+    for file in files:
+        if file.key_filter is not None:
+            room -= file.row_count
+        kept.append(file if room >= 0 else replace(file, key_filter=None))
+    return tuple(kept)
 
 
 def inline_max_bytes(properties: Mapping[str, str]) -> int:

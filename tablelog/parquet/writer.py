@@ -30,17 +30,18 @@ from tablelog import env
 from tablelog.format import names
 from tablelog.parquet.encoder import GROUP_BYTES, MIB, FileEncoder, group_rows
 from tablelog.parquet.encoding import Encoding, choose_encoding
+from tablelog.parquet.key_filters import KeyCollector
 from tablelog.parquet.sink import MemorySink, open_sink
 from tablelog.parquet.strands import Chunk, OpenFile, Strands, thread_count
 from tablelog.parquet.transform import split_by_partition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from tablelog.format.actions import AddFile, SortField
     from tablelog.format.partitioning import Partitioning
     from tablelog.format.schema import Schema
-    from tablelog.format.types import Scalar
+    from tablelog.format.types import Field, Scalar
     from tablelog.parquet.encoder import SortKey
     from tablelog.parquet.sink import Sink
     from tablelog.store.base import ObjectStore
@@ -71,12 +72,14 @@ def write_files(
     sort_order: tuple[SortField, ...],
     target_size_bytes: int,
     store: ObjectStore,
+    key: Sequence[Field] = (),
     on_progress: Callable[[int], None] | None = None,
 ) -> tuple[AddFile, ...]:
     """Store all rows as files of about `target_size_bytes` and return the actions that add them, in the rows' order.
 
     Batches are under exactly `arrow.arrow_schema(schema)`. Each file is put once, from one of several threads.
-    `on_progress` gets the number of rows whenever some more have been encoded, one call at a time. No rows, no files.
+    Files of few rows get a filter of their keys, which have the columns `key`. `on_progress` gets the number of rows
+    whenever some more have been encoded, one call at a time. No rows, no files.
 
     Raises:
         Exception: whatever reading the batches or storing raised first. Files that were stored by then stay there.
@@ -89,6 +92,7 @@ def write_files(
         sort_order=sort_order,
         target_size_bytes=target_size_bytes,
         store=store,
+        key=key,
         on_progress=on_progress,
     )
     with writer.strands:
@@ -138,6 +142,7 @@ class _Writer:
         sort_order: tuple[SortField, ...],
         target_size_bytes: int,
         store: ObjectStore,
+        key: Sequence[Field],
         on_progress: Callable[[int], None] | None,
     ) -> None:
         self.strands = Strands(self._begin, self._finish_file, on_progress)
@@ -146,6 +151,7 @@ class _Writer:
         self._sort_keys = sort_keys(sort_order, schema)
         self._target_bytes = target_size_bytes
         self._store = store
+        self._key = key
         self._disk_places = threading.Semaphore(DISK_FILES_MAX)
         self._on_progress = on_progress
         self._waiting_max = WAITING_BYTES_PER_THREAD * max(thread_count(), 2) * (2 if sort_order else 1)
@@ -266,7 +272,8 @@ class _Writer:
 
     def _encoder(self, sink: Sink) -> FileEncoder:
         try:
-            return FileEncoder(self._schema, self._encoding, self._sort_keys, sink)
+            keys = KeyCollector(self._key) if self._key else None
+            return FileEncoder(self._schema, self._encoding, self._sort_keys, sink, keys)
         except BaseException:
             sink.discard()
             raise
