@@ -140,6 +140,10 @@ class Table:
         """Some columns of some rows of the newest version; see `Snapshot.scan`."""
         return self.snapshot().scan(columns, where)
 
+    def get(self, key: object, columns: Iterable[str] | None = None) -> dict[str, Any] | None:
+        """The row with a key, at the newest version; None if there is none. One get, and see `Snapshot.get`."""
+        return self.snapshot().get(key, columns)
+
     def lazy(self) -> pl.LazyFrame:
         """The newest version as a Polars `LazyFrame`."""
         return self.snapshot().lazy()

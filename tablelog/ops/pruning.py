@@ -167,7 +167,7 @@ class Pruning:
         assert self._sought is not None
         columns = block.columns((KEY_FILTER, "schema"))
         filtered: Column = _and(verdict, pc.is_valid(columns[KEY_FILTER]))
-        places = pc.indices_nonzero(filtered)
+        places: Column = pc.indices_nonzero(filtered)
         texts, schema_ids = (columns[name].take(places).to_pylist() for name in (KEY_FILTER, "schema"))
         without = (
             place

@@ -1,0 +1,128 @@
+"""One row of a file, found by its key.
+
+    inside the log    decoded in memory
+    a file            footer ─▶ row groups whose bounds have the key ─▶ their key columns ─▶ the row's other columns
+
+Footers stay in memory, 32 MB of them for the process, because files never change. A row group is the least that PyArrow
+reads; of text with a dictionary only the numbers are decoded. Rows that are deleted are not there.
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tablelog.format.layout import column_sources
+from tablelog.format.types import is_integer
+from tablelog.format.values import demote
+from tablelog.parquet.arrow import arrow_scalar, arrow_schema, arrow_type
+from tablelog.parquet.contents import read_inlined, read_vectors
+from tablelog.parquet.kept import Kept
+from tablelog.parquet.plain import scalar
+from tablelog.parquet.reader import open_parquet, shaped_column
+from tablelog.parquet.statistics import bounds_without_nulls, leaf_place
+from tablelog.parquet.vectors import NO_ROWS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow.parquet as pq
+    from pyroaring import BitMap
+
+    from tablelog.format.actions import AddFile
+    from tablelog.format.layout import ColumnSource
+    from tablelog.format.schema import Schema
+    from tablelog.format.types import DataType, Field, Scalar
+    from tablelog.store.base import ObjectStore
+
+    Key = Sequence[tuple[Field, Scalar]]
+    """Today's columns of a key, and what the log would hold as their values."""
+
+_FOOTERS: Final[Kept[tuple[str, str, int, int | None], pq.FileMetaData]] = Kept(32 * 1024 * 1024)
+"""By store, path, size and checksum."""
+_PARSED: Final = 8
+"""A footer takes about so many times its bytes in memory."""
+
+
+def find_row(store: ObjectStore, file: AddFile, written: Schema, key: Key, fields: Sequence[Field]) -> pa.Table | None:
+    """The first live row with a key, as these fields in a table of one row; None if there is none.
+
+    `written` is the schema that the file was written under. Rows inside the log that are in memory, as most are, take
+    no request, a file's footer one the first time.
+
+    Raises:
+        CorruptionError: the file is missing, is not Parquet, or does not hold what the log says.
+
+    """
+    deleted = NO_ROWS if file.deleted is None else read_vectors(store, [file])[file.path]
+    columns = column_sources(fields, written)
+    sought = column_sources([field for field, _ in key], written)
+    if file.is_inlined:
+        (rows,) = read_inlined(store, [file], {file.schema_id: written})
+        place = _first(rows, sought, key, deleted, 0)
+        return None if place is None else _row(rows.slice(place, 1), columns)
+    found = _FOOTERS.get(_place(store, file))
+    with open_parquet(store, file, (*columns, *sought), found) as parquet:
+        footer = parquet.metadata
+        if found is None:
+            _FOOTERS.put(_place(store, file), footer, footer.serialized_size * _PARSED)
+        start = 0
+        for number in range(footer.num_row_groups):
+            group = footer.row_group(number)
+            if _may_hold(group, written, sought, key):
+                keys = _read(parquet, number, sought)
+                place = _first(keys, sought, key, deleted, start)
+                if place is not None:
+                    return _row(_read(parquet, number, columns).slice(place, 1), columns)
+            start += group.num_rows
+    return None
+
+
+def _place(store: ObjectStore, file: AddFile) -> tuple[str, str, int, int | None]:
+    return store.url, file.path, file.size_bytes, file.crc32
+
+
+def _may_hold(group: pq.RowGroupMetaData, written: Schema, sought: Sequence[ColumnSource], key: Key) -> bool:
+    """Whether bounds leave room for every column's value; what is not known is possible."""
+    for source, (field, value) in zip(sought, key, strict=True):
+        if source.physical is None:
+            continue
+        narrow = demote(value, source.physical.type, field.type)
+        if narrow is None:  # older files cannot hold it at all
+            return False
+        bounds: Any = bounds_without_nulls(group.column(leaf_place(written, field.id)), source.physical.type)
+        if bounds is not None and not bounds[0] <= narrow <= bounds[1]:
+            return False
+    return True
+
+
+def _read(parquet: pq.ParquetFile, number: int, columns: Sequence[ColumnSource]) -> pa.RecordBatch:
+    names = [column.physical.name for column in columns if column.physical is not None]
+    # A file without any wanted column still says how many rows of defaults there are.
+    table = parquet.read_row_group(number, columns=names or parquet.schema_arrow.names[:1], use_threads=False)
+    (batch,) = table.combine_chunks().to_batches()
+    return batch
+
+
+def _first(rows: pa.RecordBatch, sought: Sequence[ColumnSource], key: Key, deleted: BitMap, start: int) -> int | None:
+    """Number of the first row with the key that is not deleted; the rows begin at `start` in their file."""
+    matches: list[Any] = [
+        pc.equal(shaped_column(rows, source), _scalar(value, field.type))
+        for source, (field, value) in zip(sought, key, strict=True)
+    ]
+    places: list[Any] = pc.indices_nonzero(reduce(pc.and_, matches)).to_pylist()
+    return next((place for place in places if place + start not in deleted), None)
+
+
+def _scalar(value: Scalar, type_: DataType) -> Any:
+    if isinstance(value, str | bytes) or (isinstance(value, int) and is_integer(type_)):
+        return scalar(value, arrow_type(type_))
+    return arrow_scalar(value, type_)
+
+
+def _row(rows: pa.RecordBatch, columns: Sequence[ColumnSource]) -> pa.Table:
+    schema = arrow_schema([column.field for column in columns])
+    return pa.Table.from_arrays([shaped_column(rows, column) for column in columns], schema=schema)
