@@ -3,8 +3,9 @@
     inside the log    decoded in memory
     a file            footer ─▶ row groups whose bounds have the key ─▶ their key columns ─▶ the row's other columns
 
-Footers stay in memory, 32 MB of them for the process, because files never change. A row group is the least that PyArrow
-reads; of text with a dictionary only the numbers are decoded. Rows that are deleted are not there.
+Footers stay in memory, 32 MB of them for the process, because files never change. PyArrow decodes a row group from its
+beginning, so it is stopped when the row is there, and of text that has a dictionary only the numbers are decoded. Rows
+that are deleted are not there.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tablelog.errors import CorruptionError
 from tablelog.format.layout import column_sources
-from tablelog.format.types import is_integer
+from tablelog.format.types import Primitive, is_integer
 from tablelog.format.values import demote
 from tablelog.parquet.arrow import arrow_scalar, arrow_schema, arrow_type
 from tablelog.parquet.contents import read_inlined, read_vectors
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 
 _FOOTERS: Final[Kept[tuple[str, str, int, int | None], pq.FileMetaData]] = Kept(32 * 1024 * 1024)
 """By store, path, size and checksum."""
+_STEP_ROWS: Final = 8192
 _PARSED: Final = 8
 """A footer takes about so many times its bytes in memory."""
 
@@ -65,7 +68,8 @@ def find_row(store: ObjectStore, file: AddFile, written: Schema, key: Key, field
         place = _first(rows, sought, key, deleted, 0)
         return None if place is None else _row(rows.slice(place, 1), columns)
     found = _FOOTERS.get(_place(store, file))
-    with open_parquet(store, file, (*columns, *sought), found) as parquet:
+    encoded = () if found is None else _with_dictionary(found, written, columns)
+    with open_parquet(store, file, (*columns, *sought), found, encoded) as parquet:
         footer = parquet.metadata
         if found is None:
             _FOOTERS.put(_place(store, file), footer, footer.serialized_size * _PARSED)
@@ -73,10 +77,10 @@ def find_row(store: ObjectStore, file: AddFile, written: Schema, key: Key, field
         for number in range(footer.num_row_groups):
             group = footer.row_group(number)
             if _may_hold(group, written, sought, key):
-                keys = _read(parquet, number, sought)
+                keys = parquet.read_row_group(number, columns=_names(parquet, sought), use_threads=False)
                 place = _first(keys, sought, key, deleted, start)
                 if place is not None:
-                    return _row(_read(parquet, number, columns).slice(place, 1), columns)
+                    return _row(_read_row(parquet, number, columns, place), columns)
             start += group.num_rows
     return None
 
@@ -99,15 +103,37 @@ def _may_hold(group: pq.RowGroupMetaData, written: Schema, sought: Sequence[Colu
     return True
 
 
-def _read(parquet: pq.ParquetFile, number: int, columns: Sequence[ColumnSource]) -> pa.RecordBatch:
+def _with_dictionary(footer: pq.FileMetaData, written: Schema, columns: Sequence[ColumnSource]) -> list[str]:
+    """Text columns whose values a file has only once each; to make dictionaries of others is slow."""
+    fields = [column.physical for column in columns if column.physical is not None]
+    return [
+        field.name
+        for field in fields
+        if field.type in {Primitive.STRING, Primitive.BINARY}
+        and footer.num_row_groups
+        and "RLE_DICTIONARY" in footer.row_group(0).column(leaf_place(written, field.id)).encodings
+    ]
+
+
+def _names(parquet: pq.ParquetFile, columns: Sequence[ColumnSource]) -> list[str]:
+    """Columns to read; one that has none of those wanted still says how many rows of defaults there are."""
     names = [column.physical.name for column in columns if column.physical is not None]
-    # A file without any wanted column still says how many rows of defaults there are.
-    table = parquet.read_row_group(number, columns=names or parquet.schema_arrow.names[:1], use_threads=False)
-    (batch,) = table.combine_chunks().to_batches()
-    return batch
+    return names or parquet.schema_arrow.names[:1]
 
 
-def _first(rows: pa.RecordBatch, sought: Sequence[ColumnSource], key: Key, deleted: BitMap, start: int) -> int | None:
+def _read_row(parquet: pq.ParquetFile, number: int, columns: Sequence[ColumnSource], place: int) -> pa.RecordBatch:
+    """One row of a row group; those after it are not decoded."""
+    names = _names(parquet, columns)
+    for batch in parquet.iter_batches(_STEP_ROWS, row_groups=[number], columns=names, use_threads=False):
+        if place < batch.num_rows:
+            return batch.slice(place, 1)
+        place -= batch.num_rows
+    raise CorruptionError(f"row group {number} of a file has fewer rows than its footer says")
+
+
+def _first(
+    rows: pa.RecordBatch | pa.Table, sought: Sequence[ColumnSource], key: Key, deleted: BitMap, start: int
+) -> int | None:
     """Number of the first row with the key that is not deleted; the rows begin at `start` in their file."""
     matches: list[Any] = [
         pc.equal(shaped_column(rows, source), _scalar(value, field.type))

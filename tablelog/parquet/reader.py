@@ -94,9 +94,15 @@ def check_file(store: ObjectStore, file: AddFile, written: Schema) -> None:
 
 @contextmanager
 def open_parquet(
-    store: ObjectStore, file: AddFile, columns: Sequence[ColumnSource], footer: pq.FileMetaData | None = None
+    store: ObjectStore,
+    file: AddFile,
+    columns: Sequence[ColumnSource],
+    footer: pq.FileMetaData | None = None,
+    encoded: Sequence[str] = (),
 ) -> Iterator[pq.ParquetFile]:
     """The file, its footer checked; a `footer` that is known is not read. What goes wrong in the block is its fault.
+
+    Columns named in `encoded` come as dictionaries.
 
     Raises:
         CorruptionError: the file is missing, is not Parquet, or does not hold what the log says.
@@ -105,7 +111,7 @@ def open_parquet(
     place = f"{store.url}/{file.path}"
     try:
         with _open(store, file) as source:
-            parquet = pq.ParquetFile(source, metadata=footer, pre_buffer=True)
+            parquet = pq.ParquetFile(source, metadata=footer, read_dictionary=list(encoded), pre_buffer=True)
             if parquet.metadata.num_rows != file.row_count:
                 raise CorruptionError(f"{place} has {parquet.metadata.num_rows} rows, the log says {file.row_count}")
             for field in (column.physical for column in columns if column.physical is not None):
@@ -131,7 +137,7 @@ def _bare(type_: DataType) -> DataType:
             return with_children(type_, tuple(inside))
 
 
-def shaped_column(batch: pa.RecordBatch, column: ColumnSource) -> pa.Array[Any]:
+def shaped_column(batch: pa.RecordBatch | pa.Table, column: ColumnSource) -> Any:
     """A wanted column out of rows as their file has them: found, cast to today's type, or filled with its default."""
     target = arrow_type(column.field.type)
     if column.physical is None:
