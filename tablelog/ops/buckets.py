@@ -32,7 +32,7 @@ class Buckets:
             for field in partitioning.fields
             if field.transform is Transform.BUCKET
         }
-        self.equalities = {field_id: each for field_id, each in equalities(predicate) if field_id in bucketed}
+        self.equalities = {field_id: each for field_id, each in equalities(predicate).items() if field_id in bucketed}
         """Values by bucketed field."""
         self._allowed: dict[tuple[PartitionField, DataType], frozenset[Scalar | None] | None] = {}
 

@@ -91,7 +91,7 @@ def sought_by(metadata: Metadata, predicate: Predicate) -> SoughtKeys | None:
     """The only keys that a row can have for which a predicate is TRUE; None if it allows any, or many."""
     if not metadata.key:
         return None
-    allowed = dict(equalities(predicate))
+    allowed = equalities(predicate)
     if not all(field_id in allowed for field_id in metadata.key):
         return None
     if prod(len(allowed[field_id]) for field_id in metadata.key) > _KEYS_MAX:

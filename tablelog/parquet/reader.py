@@ -141,7 +141,7 @@ def shaped_column(batch: pa.RecordBatch | pa.Table, column: ColumnSource) -> Any
     """A wanted column out of rows as their file has them: found, cast to today's type, or filled with its default."""
     target = arrow_type(column.field.type)
     if column.physical is None:
-        return pa.repeat(default_scalar(column.field), batch.num_rows)  # type: ignore[call-overload,no-any-return]  # any scalar will do
+        return pa.repeat(default_scalar(column.field), batch.num_rows)  # type: ignore[call-overload]  # any scalar will do
     array = batch.column(column.physical.name)
     return array if array.type == target else array.cast(target)
 
