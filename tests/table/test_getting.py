@@ -364,7 +364,7 @@ class History:
     def __init__(self, dice: random.Random, composite: bool) -> None:
         self.dice = dice
         self.key = ("b", "a") if composite else ("a",)
-        self.table = tl.connect(f"memory://{dice.random()}").create_table(
+        self.table = tl.connect(f"memory://{env.new_id()}").create_table(
             "t",
             {"a": "int64", "b": "string", "v": "int64"},
             key=self.key,
