@@ -96,7 +96,7 @@ def decode_bitmap(data: bytes, name: str) -> BitMap:
     """
     try:
         rows = BitMap.deserialize(data)  # stays inside the bytes, and checks the order and number of values
-    except ValueError as error:
+    except (ValueError, IndexError) as error:  # of no bytes at all it reads the first
         raise CorruptionError(f"{name}: its bitmap cannot be read: {error}") from error
     # Values have only one form in each kind of container; what else there is would be bytes that nobody has read.
     if rows.serialize() != data:
