@@ -19,6 +19,7 @@ from tablelog.cli.compact import compact
 from tablelog.cli.demo import demo
 from tablelog.cli.expire import expire
 from tablelog.cli.failures import INTERRUPTED, report
+from tablelog.cli.get import get
 from tablelog.cli.history import history
 from tablelog.cli.ls import ls
 from tablelog.cli.output import err
@@ -85,6 +86,7 @@ app.command()(ls)
 app.command()(show)
 app.command()(history)
 app.command()(sql)
+app.command()(get)
 app.command()(append)
 app.command()(changes)
 app.command()(tag)

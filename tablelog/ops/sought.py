@@ -1,7 +1,7 @@
 """Keys that somebody looks for, and files whose key filters say that they have none of them.
 
 Ranges come first and are cheaper; filters are for level 0, where the files of many writers cover the same range. Keys
-are hashed once, whatever the number of files. More keys than a few thousand are not looked for in filters: each passes
+are hashed once, whatever the number of files. More keys than some thousand are not looked for in filters: each passes
 one time in several thousand, so together they would pass everywhere.
 """
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from tablelog.log.blocks import Block
     from tablelog.log.metadata import Metadata
 
-_KEYS_MAX: Final = 10_000
-"""One key in about 5,000 passes a filter that does not have it, so of so many some do, nine times in ten."""
+_KEYS_MAX: Final = 2500
+"""Of so many keys some pass a filter that has none of them one time in three; looking costs 0.1 ms a file."""
 
 
 class SoughtKeys:

@@ -7,9 +7,10 @@ modulo 2^32, in the order of the key.
     decimals                                        the unscaled number, 16 bytes, little-endian, two's complement
     strings, binary                                 their bytes (UTF-8)
 
-The filter of n keys is the set of their hashes modulo m, the smallest power of two that is at least 4096 n, as a
-roaring bitmap. So a key that is not there passes one time in 4096 or less often: a filter that each of a thousand new
-keys may pass needs such odds. Measured bytes a key and odds, for powers of two just reached and just missed:
+The filter of n keys is the set of their hashes modulo m, the smallest power of two that is at least 4096 n and 65,536
+(the span of one container of the bitmap, which costs nothing), as a roaring bitmap. So a key that is not there passes
+one time in 4096 or less often: a filter that a thousand new keys are held against needs such odds. Measured bytes a key
+and odds, for powers of two just reached and just missed:
 
     128 n     2.0          1 : 130 to 250
     1024 n    2.1 to 2.3   1 : 1,050 to 2,150
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 KEYS_MAX: Final = 5000
 """Keys of a filter at most: 14 KB, or 19 KB of base64."""
 _ROOM: Final = 4096
+_MODULUS_MIN: Final = 1 << 16
 _FACTOR: Final = 31
 _BITS: Final = 0xFFFFFFFF
 _LONG: Final = (1 << 64) - 1
@@ -75,7 +77,7 @@ class KeyCollector:
 
 def key_filter(field_ids: tuple[int, ...], hashes: Any) -> KeyFilter:
     """The filter of keys with these hashes, as many as there are."""
-    modulus = min(1 << (_ROOM * len(hashes) - 1).bit_length(), MODULUS_MAX)
+    modulus = min(max(1 << (_ROOM * len(hashes) - 1).bit_length(), _MODULUS_MIN), MODULUS_MAX)
     return KeyFilter(field_ids=field_ids, modulus=modulus, hashes=modulo(hashes, modulus).serialize())
 
 

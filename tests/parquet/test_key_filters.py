@@ -82,7 +82,7 @@ def test_every_key_passes_and_few_others_do_in_three_bytes_each(count: int) -> N
     dice = random.Random(count)
     keys = dice.sample(range(2**50), count)
     known = key_filter((1,), key_hashes([pa.array(keys)]))
-    assert known.modulus == max(4096 * count, 4096) or known.modulus // 2 < 4096 * count <= known.modulus
+    assert known.modulus == 65_536 or known.modulus // 2 < 4096 * count <= known.modulus
     assert len(known.hashes) <= 3.1 * count + 32
     places = hashes_in(known, "x")
     assert all(hashed(long(key)) % known.modulus in places for key in keys)
@@ -105,9 +105,9 @@ def test_the_json_is_that_of_the_format() -> None:
     known = key_filter((1, 2), key_hashes([pa.array([5]), pa.array(["x"])]))
     data = encode_key_filter(known)
     assert list(data) == ["fields", "modulus", "hashes"]
-    assert (data["fields"], data["modulus"]) == ([1, 2], 4096)
+    assert (data["fields"], data["modulus"]) == ([1, 2], 65_536)
     assert decode_key_filter(data) == known
-    assert list(hashes_in(known, "x")) == [(31 * hashed(long(5)) + hashed(b"x")) % 4096]
+    assert list(hashes_in(known, "x")) == [(31 * hashed(long(5)) + hashed(b"x")) % 65_536]
 
 
 @pytest.mark.parametrize(
