@@ -29,8 +29,8 @@ import pyarrow as pa
 from tablelog import env
 from tablelog.format import names
 from tablelog.parquet.encoder import GROUP_BYTES, MIB, FileEncoder, group_rows
-from tablelog.parquet.encoding import Encoding, choose_encoding
-from tablelog.parquet.key_filters import KeyCollector
+from tablelog.parquet.encoding import Encoding, choose_encoding, with_key_filters
+from tablelog.parquet.key_filters import KEYS_MAX, KeyCollector
 from tablelog.parquet.sink import MemorySink, open_sink
 from tablelog.parquet.strands import Chunk, OpenFile, Strands, thread_count
 from tablelog.parquet.transform import split_by_partition
@@ -234,7 +234,7 @@ class _Writer:
     def _submit(self, lane: _Lane, rows: pa.Table) -> None:
         """Queue a chunk in the lane's file, and end the file if it will be full then."""
         if not self._encoding.judged:
-            self._encoding = choose_encoding(rows, rows.num_rows)
+            self._encoding = self._choose_encoding(rows)
         if lane.file is None:
             lane.file = self.strands.open(names.data_file(env.new_id()), lane.values)
         chunk = Chunk(rows=rows, size_bytes=rows.nbytes)
@@ -243,6 +243,14 @@ class _Writer:
         expected_bytes = lane.file.encoded_bytes + lane.file.waiting_bytes * ratio
         if self._sort_keys or expected_bytes + chunk.size_bytes * ratio / 2 >= self._target_bytes:
             self._close(lane)
+
+    def _choose_encoding(self, rows: pa.Table) -> Encoding:
+        """Judge from the first rows that are written."""
+        encoding = choose_encoding(rows, rows.num_rows)
+        by_key = bool(self._sort_keys and self._key) and self._sort_keys[0][0] == self._key[0].name
+        if by_key or rows.num_rows <= KEYS_MAX:
+            return encoding
+        return with_key_filters(encoding, self._key, min(rows.num_rows, group_rows(rows.nbytes / rows.num_rows)))
 
     def _submit_all(self, lane: _Lane) -> None:
         """Queue what a lane has as one chunk, however small."""
@@ -284,7 +292,7 @@ class _Writer:
     def _encode_here(self, lane: _Lane) -> AddFile:
         """The only file of a small write, without threads."""
         rows = self._take(lane)
-        self._encoding = choose_encoding(rows, rows.num_rows)
+        self._encoding = self._choose_encoding(rows)
         file = OpenFile(names.data_file(env.new_id()), lane.values)
         encoder = self._encoder(MemorySink(self._store, file.path))
         encoder.add(rows)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
+import random
 from dataclasses import replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import duckdb
+import pyarrow as pa
 import pytest
 
 import tablelog as tl
@@ -189,3 +193,53 @@ def _rewrite(folder: Path, change: Any) -> None:
                 change(action["add"])
         data, parent = encode_commit(replace(record, actions=actions, parent=parent))
         path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "type_", ["int8", "int32", "int64", "uint64", "string", "binary", "boolean", "date", "decimal(10, 2)"]
+)
+def test_larger_files_in_no_order_have_filters_of_parquet_that_hide_no_key(tmp_path: Path, type_: str) -> None:
+    """Only of types that keys mostly have, and not where the order makes them useless."""
+    lake = tl.connect(tmp_path)
+    dice = random.Random(5)
+    numbers = dice.sample(range(-(10**6), 10**6), 20_000)
+    key = ["k", "n"] if type_ in {"int8", "boolean", "date"} else ["k"]  # few values need another column
+    rows = pa.table({"k": _column(type_, numbers), "n": pa.array(numbers), "v": pa.array(range(20_000))})
+    schema = {"k": type_, "n": "int64", "v": "int64"}
+    table, by_key = (lake.create_table(name, schema, key=key, sort_by=by) for name, by in (("t", None), ("o", ["k"])))
+    for each in (table, by_key):
+        each.append(rows)
+        assert filters(each) == [None]
+    has_them = int(pa.__version__.partition(".")[0]) >= 26 and (len(key) > 1 or type_ in {"int32", "int64", "string"})
+    assert _has_filter(tmp_path / "t" / table.snapshot().files[0].path) == has_them
+    assert not _has_filter(tmp_path / "o" / by_key.snapshot().files[0].path)
+    for row in rows.take(dice.sample(range(20_000), 40)).to_pylist():
+        assert lake.sql("SELECT v FROM t WHERE k = ? AND n = ?", [row["k"], row["n"]]).fetchall() == [(row["v"],)]
+        assert table.get({name: row[name] for name in key}, columns=["v"]) == {"v": row["v"]}
+
+
+def _column(type_: str, values: list[Any]) -> pa.Array[Any]:
+    match type_:
+        case "int8":
+            return pa.array([value % 100 for value in values], pa.int8())
+        case "uint64":
+            return pa.array([value + 10**6 for value in values], pa.uint64())
+        case "binary":
+            return pa.array([str(value).encode() for value in values])
+        case "boolean":
+            return pa.array([value % 2 == 0 for value in values])
+        case "date":
+            return pa.array([value % 1000 for value in values], pa.int32()).cast(pa.date32())
+        case "decimal(10, 2)":
+            return pa.array([Decimal(value) / 4 for value in values], pa.decimal128(10, 2))
+        case "int32":
+            return pa.array(values, pa.int32())
+        case "string":
+            return pa.array([f"ø{value}" for value in values])
+        case _:
+            return pa.array(values)
+
+
+def _has_filter(path: Path) -> bool:
+    found = duckdb.sql(f"SELECT max(bloom_filter_offset) FROM parquet_metadata('{path}')").fetchall()
+    return bool(found[0][0])
