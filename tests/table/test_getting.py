@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import random
+import subprocess
+import sys
 from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,10 +20,15 @@ from hypothesis import strategies as st
 import tablelog as tl
 from tablelog import env
 from tablelog.format.actions import RowChange, removal
+from tablelog.format.layout import column_sources
+from tablelog.format.schema import new_schema
+from tablelog.format.types import Field, Primitive
 from tablelog.ops.planned import Planned
 from tablelog.ops.removing import live_rows
 from tablelog.ops.write import write_rows
+from tablelog.parquet.columns import fields_from_user_schema
 from tablelog.parquet.contents import read_vectors
+from tablelog.parquet.point import _read_row
 from tablelog.parquet.vectors import NO_ROWS
 from tablelog.store.memory import MemoryStore
 from tablelog.store.metrics import MeteredStore
@@ -30,6 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tablelog.format.actions import Action, AddFile
+    from tablelog.format.schema import Schema
     from tablelog.log.state import TableState
 
 Model = dict[tuple[Any, ...], dict[str, Any]]
@@ -356,6 +365,32 @@ def test_a_missing_file_is_corruption(tmp_path: Path) -> None:
     with pytest.raises(tl.CorruptionError, match="not in the store"):
         table.get(1)
     assert table.get(3) is None
+
+
+def test_a_row_group_that_ends_too_soon_is_corruption(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": [1, 2]}), tmp_path / "x.parquet")
+    (source,) = column_sources([Field(name="id", type=Primitive.INT64, id=1)], _schema())
+    with pq.ParquetFile(tmp_path / "x.parquet") as parquet:
+        assert _read_row(parquet, 0, [source], 1).to_pylist() == [{"id": 2}]
+        with pytest.raises(tl.CorruptionError, match="fewer rows"):
+            _read_row(parquet, 0, [source], 2)
+
+
+def _schema() -> Schema:
+    return new_schema(fields_from_user_schema({"id": "int64"}))
+
+
+def test_get_does_not_import_pandas(tmp_path: Path) -> None:
+    """A tenth of a second, which is more than all the rest."""
+    tl.connect(tmp_path).create_table("t", {"id": list(range(10)), "s": ["x"] * 10}, key="id")
+    code = (
+        "import sys, tablelog\n"
+        f"table = tablelog.open_table({str(tmp_path / 't')!r})\n"
+        "assert table.get(3) == {'id': 3, 's': 'x'}\n"
+        "print('pandas' in sys.modules)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=100)
+    assert run.stdout == "False\n"
 
 
 class History:

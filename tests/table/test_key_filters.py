@@ -18,6 +18,7 @@ from tablelog import env
 from tablelog.format import names
 from tablelog.format.commits import decode_commit, encode_commit
 from tablelog.format.key_filter import KeyFilter, encode_key_filter
+from tablelog.log.file_rows import key_filter_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -166,6 +167,12 @@ def test_a_damaged_filter_is_corruption_and_rules_nothing_out(tmp_path: Path, fi
     _rewrite(tmp_path / "t", damage)
     with pytest.raises(tl.CorruptionError):
         tl.open_table(tmp_path / "t").get(50)
+
+
+@pytest.mark.parametrize("text", ["nope", "[]", "{}", '{"fields": [1], "modulus": 4096}', "null"])
+def test_a_damaged_filter_in_a_segment_is_corruption(text: str) -> None:
+    with pytest.raises(tl.CorruptionError):
+        key_filter_in(text, "a segment")
 
 
 def test_a_filter_of_other_columns_is_ignored(tmp_path: Path) -> None:
