@@ -89,8 +89,8 @@ def with_key_filters(encoding: Encoding, key: Sequence[Field], group_row_count: 
     """The same with Parquet's own Bloom filters of key columns, from which DuckDB sees that a row group lacks a value.
 
     For files that are too large for a filter in the log and not sorted by the key, 1 byte a row. Measured over a
-    million rows: DuckDB finds one row in 2 ms instead of 5, and none in 0.7 instead of 5 (text 0.8 instead of 21); writing
-    takes 10 ms more for each column. Joins do not use them. PyArrow writes them from its version 26 on.
+    million rows: DuckDB finds one row in 2 ms instead of 5, and none in 0.7 instead of 5 (text 0.8 instead of 21);
+    writing takes 10 ms more for each column. Joins do not use them. PyArrow writes them from its version 26 on.
     """
     names = [field.name for field in key if field.type in _FILTERED]
     if int(pa.__version__.partition(".")[0]) < _FILTERS_SINCE or not names:
