@@ -251,6 +251,7 @@ _RULED_OUT: Final = {
     Knowledge.SEGMENTS: "ruled out unread",
     Knowledge.PARTITIONS: "by partition",
     Knowledge.COLUMNS: "by columns",
+    Knowledge.FILTERS: "by key filters",
 }
 """What each kind of knowledge is called in a funnel,"""
 _HOW: Final = {
@@ -258,6 +259,7 @@ _HOW: Final = {
     Knowledge.SEGMENTS: "bounds of row groups of the log",
     Knowledge.PARTITIONS: "partition values",
     Knowledge.COLUMNS: "bounds of each file's columns",
+    Knowledge.FILTERS: "sets of keys of small files",
 }
 """and what it is."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,6 +47,10 @@ class Readable(ABC):
     def scan(self, columns: Iterable[str] | None = None, where: str | None = None) -> Scan:
         """Some columns of some rows of the newest version; see `Snapshot.scan`."""
         return self.snapshot().scan(columns, where)
+
+    def get(self, key: object, columns: Iterable[str] | None = None) -> dict[str, Any] | None:
+        """The row with a key, at the newest version; None if there is none. See `Snapshot.get`."""
+        return self.snapshot().get(key, columns)
 
     def lazy(self) -> pl.LazyFrame:
         """The newest version as a Polars `LazyFrame`."""

@@ -22,12 +22,14 @@ from tablelog.errors import InvalidError, StoreError
 from tablelog.format.predicate import ALWAYS
 from tablelog.health import health_of
 from tablelog.log.facts import datetime_of
+from tablelog.ops.lookup import look_up, parse_key
 from tablelog.ops.scan import plan_scan
 from tablelog.parquet.reader import check_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
+    from typing import Any
 
     import pandas as pd
     import polars as pl
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from tablelog.format.actions import AddFile
     from tablelog.format.predicate import Predicate
     from tablelog.format.schema import Schema
+    from tablelog.format.types import Field
     from tablelog.health import Health
     from tablelog.log.files import Files
     from tablelog.log.state import TableState
@@ -134,6 +137,14 @@ class Snapshot:
             InvalidError: `where` is not a condition on this table.
 
         """
+        fields, schema = self._fields(columns), self._state.schema
+        now_us = None if where is None else asked_at_us(where)
+        predicate = ALWAYS if where is None else ENGINE.parse_condition(where, schema, now_us)
+        plan = plan_scan(self._state, fields, predicate)
+        return Scan(plan=plan, store=self._store, name=self.name, where=where, now_us=now_us)
+
+    def _fields(self, columns: Iterable[str] | None) -> tuple[Field, ...]:
+        """The columns of these names, all if there are none."""
         schema = self._state.schema
         if isinstance(columns, str) or not isinstance(columns, Iterable | None):
             names = [columns] if isinstance(columns, str) else [field.name for field in schema.fields[:2]]
@@ -143,10 +154,20 @@ class Snapshot:
             raise InvalidError("a scan needs at least one column")
         if len({field.id for field in fields}) < len(fields):
             raise InvalidError(f"a column stands twice in {[field.name for field in fields]}")
-        now_us = None if where is None else asked_at_us(where)
-        predicate = ALWAYS if where is None else ENGINE.parse_condition(where, schema, now_us)
-        plan = plan_scan(self._state, fields, predicate)
-        return Scan(plan=plan, store=self._store, name=self.name, where=where, now_us=now_us)
+        return fields
+
+    def get(self, key: object, columns: Iterable[str] | None = None) -> dict[str, Any] | None:
+        """The row with a key, as a dict of Python values; None if there is none.
+
+        `key` is the value of the key column; of several columns a tuple of values in the key's order, or a dict. Reads
+        the key of one row group a level, and of files that nobody compacted yet and whose key filters have it.
+
+        Raises:
+            InvalidError: the table has no key, or `key` is none of its values; the message names the column.
+            NotFoundError: no such column.
+
+        """
+        return look_up(self._store, self._state, parse_key(self._state.metadata, key), self._fields(columns))
 
     def lazy(self) -> pl.LazyFrame:
         """A Polars `LazyFrame`; filters, columns and slices reach the log before a file is opened."""

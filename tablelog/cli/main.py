@@ -20,6 +20,7 @@ from tablelog.cli.copy import copy
 from tablelog.cli.demo import demo
 from tablelog.cli.expire import expire
 from tablelog.cli.failures import INTERRUPTED, report
+from tablelog.cli.get import get
 from tablelog.cli.health import health
 from tablelog.cli.history import history
 from tablelog.cli.ls import ls
@@ -88,6 +89,7 @@ app.command()(show)
 app.command()(history)
 app.command()(health)
 app.command()(sql)
+app.command()(get)
 app.command()(append)
 app.command()(changes)
 app.command()(tag)

@@ -245,7 +245,7 @@ def _question(text: str, tables: Mapping[str, Schema], parameters: Any) -> Hasha
     values = tuple((name, type(value), repr(value)) for name, value in given)
     if any(kind not in _PLAIN for _, kind, _ in values):
         return None
-    return text, values, tuple((name, _names_and_shape(schema)) for name, schema in tables.items())
+    return text, values, tuple((name, _columns(schema)) for name, schema in tables.items())
 
 
 def _check_boolean(cursor: duckdb.DuckDBPyConnection, text: str) -> None:
@@ -294,8 +294,9 @@ def _shape(schema: Schema) -> str:
     return ", ".join(f"c{field.id} {sql_type(field.type)}" for field in schema.fields)
 
 
-def _names_and_shape(schema: Schema) -> Hashable:
-    return tuple(field.name for field in schema.fields), _shape(schema)
+def _columns(schema: Schema) -> Hashable:
+    """What answers are about: DuckDB has one type for timestamps of milli- and microseconds, the log has not."""
+    return tuple((field.id, field.name, field.type) for field in schema.fields)
 
 
 def _explained(cursor: duckdb.DuckDBPyConnection, text: str, parameters: Any) -> list[_Scan] | None:

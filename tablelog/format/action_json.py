@@ -34,6 +34,7 @@ from tablelog.format.actions import (
     SortField,
     TableIdentity,
 )
+from tablelog.format.key_filter import decode_key_filter, encode_key_filter
 from tablelog.format.partitioning import Partitioning, decode_partitioning, encode_partitioning, result_type
 from tablelog.format.schema import decode_schema, encode_schema
 from tablelog.format.statistics import decode_statistics, encode_statistics
@@ -119,6 +120,8 @@ def _encode_add(add: AddFile) -> dict[str, Any]:
         encoded["moved"] = list(add.moved)
     if add.gone is not None:
         encoded["gone"] = encode_gone(add.gone)
+    if add.key_filter is not None and (known := add.key_filter.read()) is not None:
+        encoded["key_filter"] = encode_key_filter(known)
     encoded["statistics"] = encode_statistics(add.statistics)
     if not add.path:
         assert add.content is not None
@@ -258,6 +261,7 @@ class ActionReader:
             level=count(body.get("level", 0)),
             moved=tuple(map(names.check_path, member(list, body.get("moved", [])))),
             gone=decode_gone(body["gone"]) if "gone" in body else None,
+            key_filter=decode_key_filter(body["key_filter"]) if "key_filter" in body else None,
             content=content,
         )
 

@@ -35,6 +35,7 @@ from tablelog.format import names
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from tablelog.format.key_filter import KeyKnowledge
     from tablelog.format.partitioning import Partitioning
     from tablelog.format.schema import Schema
     from tablelog.format.statistics import FieldStatistics
@@ -143,6 +144,8 @@ class AddFile:
     moved: tuple[str, ...] = ()
     """Files that the same commit removes and whose rows are in this one now, if the commit does more than that."""
     gone: Gone | None = None
+    key_filter: KeyKnowledge | None = field(default=None, compare=False, repr=False)
+    """Which keys it may have, of small files of tables with a key; nothing in the table depends on it."""
     content: bytes | None = field(default=None, compare=False, repr=False)
     """Rows inside the log, if they are at hand; see `parquet.inlined`."""
 

@@ -157,6 +157,27 @@ def _after_all(prefix: str) -> str | None:
     return None
 
 
+def equalities(predicate: Predicate) -> dict[int, tuple[Scalar, ...]]:
+    """Fields that must equal one of some values for the predicate to be TRUE, and those values.
+
+    >>> equalities(Or((Comparison(1, Operator.EQUAL, 5), And((IsNull(3), Comparison(1, Operator.EQUAL, 7))))))
+    {1: (5, 7)}
+    """
+    match predicate:
+        case Comparison(field_id=field_id, operator=Operator.EQUAL, value=value):
+            return {field_id: (value,)}
+        case IsIn(field_id=field_id, members=members):
+            return {field_id: members}
+        case And(operands=operands):
+            return {field_id: values for operand in operands for field_id, values in equalities(operand).items()}
+        case Or(operands=(first, *others)):
+            every = [equalities(operand) for operand in (first, *others)]
+            in_all = set(every[0]).intersection(*every[1:])
+            return {field_id: tuple(value for each in every for value in each[field_id]) for field_id in sorted(in_all)}
+        case _:
+            return {}
+
+
 def field_ids_of(predicate: Predicate) -> tuple[int, ...]:
     """Fields that a predicate speaks of, each once, in order.
 

@@ -4,6 +4,7 @@
     deleted deletes          how many rows are deleted, and the vector (JSON); columns that few logs have,
     change gone moved        as have these: what the rows are to readers of changes
     level                    of the tree of data files
+    key_filter               which keys small files of a table with a key may have (JSON); read when it is asked for
     1:int64:min  1:int64:max  1:nulls        field 1, which was an int64 when the file was written
     7:float64:min  …          7:nans         field 7, which may be NaN
 
@@ -25,6 +26,7 @@ import pyarrow as pa
 from tablelog.errors import CorruptionError, InvalidError
 from tablelog.format import names
 from tablelog.format.actions import AddFile, RowChange
+from tablelog.format.key_filter import decode_key_filter, encode_key_filter
 from tablelog.format.statistics import UNKNOWN, FieldStatistics
 from tablelog.format.type_text import parse_type
 from tablelog.format.types import Decimal, Primitive, Time, Timestamp, is_float
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tablelog.format.action_json import ActionReader
+    from tablelog.format.key_filter import KeyFilter, KeyKnowledge
     from tablelog.format.types import DataType, Scalar
     from tablelog.log.blocks import Block, Column
 
@@ -60,8 +63,10 @@ OPTIONAL_TYPES: Final[dict[str, pa.DataType]] = {
     "gone": pa.string(),
     "level": pa.int64(),
     "moved": pa.string(),
+    "key_filter": pa.string(),
 }
 """Columns that are left out where no file has a value."""
+KEY_FILTER: Final = "key_filter"
 _WHATS: Final = frozenset(("min", "max", "nulls", "nans"))
 _MEMBERS: Final = ("path", "size", "rows", "schema", "partitioning", "partition", "crc32")
 
@@ -173,12 +178,18 @@ _VALUES: Final[dict[str, Callable[[AddFile], Any]]] = {
     "gone": lambda file: file.gone and json.dumps(encode_gone(file.gone)),
     "level": lambda file: file.level or None,
     "moved": lambda file: json.dumps(file.moved) if file.moved else None,
+    "key_filter": lambda file: None if file.key_filter is None else _key_filter_text(file.key_filter),
 }
 
 
 def _optional_columns(files: Sequence[AddFile]) -> dict[str, Column]:
     columns = {name: member_column(files, name) for name in OPTIONAL_TYPES}
     return {name: column for name, column in columns.items() if column.null_count < len(column)}
+
+
+def _key_filter_text(reader: KeyKnowledge) -> str | None:
+    known = reader.read()
+    return None if known is None else json.dumps(encode_key_filter(known))
 
 
 def _statistics_columns(files: Sequence[AddFile], reader: ActionReader) -> dict[str, Column]:
@@ -237,6 +248,7 @@ def file_actions(
     columns = block.columns(_MEMBERS)
     listed = [columns[name].take(rows).to_pylist() for name in _MEMBERS]
     optional = (_taken(block, name, rows) for name in ("deletes", "change", "level", "moved", "gone"))
+    has_filters = KEY_FILTER in block.column_names
 
     @cache  # many files have the same
     def decoded(partition: str | None, partitioning_id: int, schema_id: int) -> tuple[Scalar | None, ...]:
@@ -259,6 +271,7 @@ def file_actions(
                 level=level or 0,
                 moved=() if moved is None else tuple(map(names.check_path, json.loads(moved))),
                 gone=None if images is None else decode_gone(json.loads(images)),
+                key_filter=RowKeyFilter(block, place) if has_filters else None,
             )
             for (
                 place, statistics, vector, change, level, moved, images,
@@ -303,6 +316,40 @@ def _field_statistics(type_: DataType, low: Any, high: Any, nulls: int | None, n
     if low is None and high is None and nulls is None and nans is None:
         return UNKNOWN
     return FieldStatistics(min=low, max=high, null_count=nulls, nan_count=nans if is_float(type_) else 0)
+
+
+def key_filter_in(text: str, name: str) -> KeyFilter:
+    """A key filter as a row has it; `name` names it in messages.
+
+    Raises:
+        CorruptionError: it is none.
+
+    """
+    try:
+        return decode_key_filter(json.loads(text))
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise CorruptionError(f"{name} is not well formed: {error!r}") from error
+
+
+class RowKeyFilter:
+    """Which keys the file in one row may have; read when it is asked for."""
+
+    __slots__ = ("_block", "_place")
+
+    def __init__(self, block: Block, place: int) -> None:
+        """Look into a row of a block."""
+        self._block = block
+        self._place = place
+
+    def read(self) -> KeyFilter | None:
+        """See `KeyKnowledge`.
+
+        Raises:
+            CorruptionError: what stands there is none.
+
+        """
+        (text,) = _taken(self._block, KEY_FILTER, ints((self._place,)))
+        return None if text is None else key_filter_in(text, f"{self._block.name}: the key filter of a file")
 
 
 class RowStatistics(Mapping[int, FieldStatistics]):

@@ -24,7 +24,7 @@ from tablelog.errors import CorruptionError
 from tablelog.log.blocks import HeldBlock
 from tablelog.log.commits import Head
 from tablelog.log.facts import FACTS_SCHEMA, OPTIONAL_FACTS, Totals, facts_table
-from tablelog.log.file_rows import FILE_SCHEMA, file_table, is_optional
+from tablelog.log.file_rows import FILE_SCHEMA, KEY_FILTER, file_table, is_optional
 from tablelog.log.parts import REMOVE_SCHEMA, Change, Segment, Step
 from tablelog.parquet.plain import ints
 
@@ -53,6 +53,7 @@ def merge(parts: Sequence[Part], reader: ActionReader, order: Sequence[str] = ()
         path, version = removals.column("path")[0].as_py(), removals.column("removed")[0].as_py()
         raise CorruptionError(f"version {version} of the log: it removes {path!r}, which is not in the table")
     live, dead = _live_and_dead(rows)
+    dead = dead.drop_columns([name for name in dead.column_names if name == KEY_FILTER])  # of use while files live
     return Segment(
         first=parts[0].first,
         last=parts[-1].last,

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from tablelog.format.actions import Action
     from tablelog.format.schema import Schema
+    from tablelog.format.types import Field
 
 
 Setting = TypeVar("Setting")
@@ -70,6 +71,11 @@ class Metadata:
     """Tables that use files of this one, by their id."""
     vacuumed_us: int = 0
     """Names of files that come in for the first time are not older than this."""
+
+    @property
+    def key_fields(self) -> tuple[Field, ...]:
+        """The columns of the key, in its order; none if there is no key."""
+        return tuple(field for field_id in self.key if (field := self.schema.by_id(field_id)) is not None)
 
 
 def begin(actions: list[Action]) -> Metadata:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from tablelog.errors import InvalidError
 from tablelog.format.partitioning import Transform
-from tablelog.format.predicate import And, Comparison, IsIn, Operator
+from tablelog.format.predicate import equalities
 from tablelog.format.values import demote
 from tablelog.parquet.transform import transform_scalar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from tablelog.format.partitioning import PartitionField
     from tablelog.format.predicate import Predicate
@@ -32,7 +32,7 @@ class Buckets:
             for field in partitioning.fields
             if field.transform is Transform.BUCKET
         }
-        self.equalities = {field_id: each for field_id, each in _equalities(predicate) if field_id in bucketed}
+        self.equalities = {field_id: each for field_id, each in equalities(predicate).items() if field_id in bucketed}
         """Values by bucketed field."""
         self._allowed: dict[tuple[PartitionField, DataType], frozenset[Scalar | None] | None] = {}
 
@@ -64,17 +64,3 @@ class Buckets:
             except InvalidError:  # a value of another type: nothing is known of where it lies
                 self._allowed[field, source.type] = None
         return self._allowed[field, source.type]
-
-
-def _equalities(predicate: Predicate) -> Iterator[tuple[int, tuple[Scalar, ...]]]:
-    """Fields that must equal one of some values for the predicate to be TRUE."""
-    match predicate:
-        case And(operands=operands):
-            for operand in operands:
-                yield from _equalities(operand)
-        case Comparison(field_id=field_id, operator=Operator.EQUAL, value=value):
-            yield field_id, (value,)
-        case IsIn(field_id=field_id, members=members):
-            yield field_id, members
-        case _:
-            return

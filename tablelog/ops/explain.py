@@ -4,6 +4,7 @@
       less those in row groups of the log whose bounds rule them out unread
       less those whose partition cannot hold a matching row
       less those whose own bounds rule them out
+      less those whose key filters do
       = the plan's files: objects, and rows inside the log; some with deleted rows
 
 The steps add up, because the last is what is left over: the plan's files are counted, not planned again. A file counts
@@ -30,6 +31,8 @@ from tablelog.ops.buckets import Buckets
 from tablelog.ops.known import Known
 from tablelog.ops.partition_bounds import partition_statistics
 from tablelog.ops.pruning import Pruning
+from tablelog.ops.scan import matching
+from tablelog.ops.sought import sought_by
 from tablelog.parquet.plain import TRUE
 
 if TYPE_CHECKING:
@@ -59,6 +62,8 @@ class Knowledge(StrEnum):
     """Partition values, buckets among them."""
     COLUMNS = "columns"
     """Least and greatest values, and nulls, of each file's columns."""
+    FILTERS = "filters"
+    """Key filters of small files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,13 +118,18 @@ def _ruled_out(plan: ScanPlan) -> Iterable[tuple[Knowledge, int]]:
     read = len(state.files_for(_Read(Pruning(state.metadata, predicate, Buckets(state.metadata, predicate)))))
     unread = state.file_count - read
     yield Knowledge.SEGMENTS, unread
+    left: Sequence[AddFile] = plan.files
+    if sought_by(state.metadata, predicate) is not None:
+        left = matching(state, predicate, None)
     partitions = _Partitions(state.metadata, predicate)
     elsewhere = read - partitions.count(state) if partitions.asked else 0
     if partitions.asked:
         # A plan asks a file's bounds before its partition, and keeps it where the log knows no bounds.
-        elsewhere -= sum(not partitions.may_hold(file) for file in plan.files)
+        elsewhere -= sum(not partitions.may_hold(file) for file in left)
         yield Knowledge.PARTITIONS, elsewhere
-    yield Knowledge.COLUMNS, state.file_count - len(plan.files) - unread - elsewhere
+    yield Knowledge.COLUMNS, state.file_count - len(left) - unread - elsewhere
+    if left is not plan.files:
+        yield Knowledge.FILTERS, len(left) - len(plan.files)
 
 
 class _Read:

@@ -1,8 +1,9 @@
 """One live row per key: new rows against each other and against the rows that stay.
 
-Only the key columns are looked at, and of the table only files whose key ranges meet those of the new rows. When a
-plan is made again after a lost race, files that were looked into are not read again. Because the commit stands or
-falls with the state that it was planned on, two writers cannot both add one key.
+Only the key columns are looked at, and of the table only files whose key ranges meet those of the new rows and whose
+key filters do not rule all of the keys out. When a plan is made again after a lost race, files that were looked into
+are not read again. Because the commit stands or falls with the state that it was planned on, two writers cannot both
+add one key.
 
 Memory grows with the keys of the new rows, about as large as those columns are in Arrow.
 """
@@ -17,6 +18,7 @@ import pyarrow.compute as pc
 from tablelog.errors import ConflictError, InvalidError
 from tablelog.format.predicate import And, Comparison, Operator, is_in
 from tablelog.ops.scan import plan_scan
+from tablelog.ops.sought import sought_in
 from tablelog.parquet.arrow import arrow_schema, stored_value
 from tablelog.parquet.reader import read_batches
 
@@ -66,7 +68,8 @@ class KeyCheck:
         keys = self.unique_keys()
         if not keys.num_rows:
             return
-        for file in plan_scan(state, None, key_ranges(self._fields, keys)).files:
+        sought = sought_in(state.metadata, keys)
+        for file in plan_scan(state, None, key_ranges(self._fields, keys), sought=sought).files:
             place = (file.path, file.crc32, file.deleted)
             if place not in self._looked_into:
                 self._refuse_common(state, file, keys)

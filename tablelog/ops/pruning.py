@@ -39,9 +39,9 @@ from tablelog.format.predicate import (
 )
 from tablelog.format.statistics import UNKNOWN, FieldStatistics
 from tablelog.format.types import PER_SECOND, Decimal, Primitive, Timestamp, is_float, is_integer
-from tablelog.log.file_rows import max_column, min_column, nans_column, nulls_column, plain_type
+from tablelog.log.file_rows import KEY_FILTER, max_column, min_column, nans_column, nulls_column, plain_type
 from tablelog.ops.known import Known
-from tablelog.parquet.plain import TRUE, falses, scalar
+from tablelog.parquet.plain import TRUE, falses, ints, scalar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from tablelog.log.blocks import Block, Column
     from tablelog.log.metadata import Metadata
     from tablelog.ops.buckets import Buckets
+    from tablelog.ops.sought import SoughtKeys
 
 _NEGATED: Final = {
     Operator.EQUAL: Operator.NOT_EQUAL,
@@ -107,12 +108,15 @@ class _Files:
 class Pruning:
     """A predicate on a table as a `Narrowing` of its files."""
 
-    def __init__(self, metadata: Metadata, predicate: Predicate, buckets: Buckets) -> None:
+    def __init__(
+        self, metadata: Metadata, predicate: Predicate, buckets: Buckets, sought: SoughtKeys | None = None
+    ) -> None:
         """Look for files that may hold a row for which the predicate is TRUE."""
         self.field_ids: Final = field_ids_of(predicate)
         self._metadata = metadata
         self._predicate = predicate
         self._buckets = buckets
+        self._sought = sought
         self._known = Known(metadata)
 
     def rules_out(self, block: Block) -> bool:
@@ -135,16 +139,42 @@ class Pruning:
         """See `Narrowing`."""
         beginnings = tuple(f"{field_id}:" for field_id in self.field_ids)
         partitions = ("partitioning", "partition") if self._buckets.equalities else ()
-        return ["schema", "rows", *partitions, *(name for name in block.column_names if name.startswith(beginnings))]
+        filters = (KEY_FILTER,) if self._has_filters(block) else ()
+        return [
+            "schema",
+            "rows",
+            *partitions,
+            *filters,
+            *(name for name in block.column_names if name.startswith(beginnings)),
+        ]
 
     def mask(self, block: Block) -> Column | None:
         """See `Narrowing`."""
         verdict = self._may(self._predicate, _Files(block))
         if self._buckets.equalities and verdict is not False:
             verdict = _and(verdict, self._in_buckets(block))
+        if verdict is not False and self._has_filters(block):
+            verdict = self._with_key(verdict, block)
         if isinstance(verdict, bool):
             return None if verdict else falses(block.row_count)
         return verdict
+
+    def _has_filters(self, block: Block) -> bool:
+        return self._sought is not None and KEY_FILTER in block.column_names
+
+    def _with_key(self, verdict: Verdict, block: Block) -> Verdict:
+        """Of files that may match so far, those whose filters have a key that is sought, or that have no filter."""
+        assert self._sought is not None
+        columns = block.columns((KEY_FILTER, "schema"))
+        filtered: Column = _and(verdict, pc.is_valid(columns[KEY_FILTER]))
+        places: Column = pc.indices_nonzero(filtered)
+        texts, schema_ids = (columns[name].take(places).to_pylist() for name in (KEY_FILTER, "schema"))
+        without = (
+            place
+            for place, text, schema_id in zip(places.to_pylist(), texts, schema_ids, strict=True)
+            if not self._sought.may_be_in_row(text, schema_id, block)
+        )
+        return _and(verdict, pc.invert(pc.is_in(ints(range(block.row_count)), value_set=ints(without))))
 
     def _in_buckets(self, block: Block) -> Column:
         """Files whose partition may hold a value that is asked for; there are few partitions and many files."""

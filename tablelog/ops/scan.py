@@ -1,6 +1,7 @@
 """Which files a scan must open: a state and a predicate in, a plan out.
 
-A file is left out only if its statistics, or its partition values, prove that no row of it makes the predicate TRUE.
+A file is left out only if its statistics, its partition values or its key filter prove that no row of it makes the
+predicate TRUE.
 Files that stand in segments are looked at column by column first (`ops.pruning`), then, those that are left, one by
 one like all others.
 """
@@ -17,6 +18,7 @@ from tablelog.log.files import Files
 from tablelog.ops.buckets import Buckets
 from tablelog.ops.known import Known
 from tablelog.ops.pruning import Pruning
+from tablelog.ops.sought import sought_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from tablelog.format.predicate import Predicate
     from tablelog.format.types import Field
     from tablelog.log.state import TableState
+    from tablelog.ops.sought import SoughtKeys
 
 
 @dataclass(frozen=True)
@@ -62,25 +65,35 @@ class ScanPlan:
 
 
 def plan_scan(
-    state: TableState, fields: tuple[Field, ...] | None = None, predicate: Predicate = ALWAYS, limit: int | None = None
+    state: TableState,
+    fields: tuple[Field, ...] | None = None,
+    predicate: Predicate = ALWAYS,
+    limit: int | None = None,
+    *,
+    sought: SoughtKeys | None = None,
 ) -> ScanPlan:
     """The files that a scan for `predicate` must open, and no more of them than `limit` rows need.
 
-    `limit` counts only where there is no predicate: what a filter leaves over is not known beforehand.
+    `limit` counts only where there is no predicate: what a filter leaves over is not known beforehand. `sought` are the
+    only keys that are wanted, where more is known of them than the predicate says.
     """
-    files: Sequence[AddFile] = state.files if predicate == ALWAYS else _matching(state, predicate)
-    if limit is not None and predicate == ALWAYS:
-        files = tuple(_first_rows(files, limit))
+    files: Sequence[AddFile]
+    if predicate != ALWAYS:
+        files = matching(state, predicate, sought or sought_by(state.metadata, predicate))
+    else:
+        files = state.files if limit is None else tuple(_first_rows(state.files, limit))
     return ScanPlan(state, state.schema.fields if fields is None else fields, predicate, files)
 
 
-def _matching(state: TableState, predicate: Predicate) -> tuple[AddFile, ...]:
+def matching(state: TableState, predicate: Predicate, sought: SoughtKeys | None) -> tuple[AddFile, ...]:
+    """The files that may hold a row for which a predicate is TRUE, and one of some keys if those are given."""
     buckets, known = Buckets(state.metadata, predicate), Known(state.metadata)
     return tuple(
         file
-        for file in state.files_for(Pruning(state.metadata, predicate, buckets))
+        for file in state.files_for(Pruning(state.metadata, predicate, buckets, sought))
         if Truth.TRUE in known.outcomes(predicate, file)
         and buckets.may_hold(file.partitioning_id, file.schema_id, file.partition_values)
+        and (sought is None or sought.may_be_in(file))
     )
 
 

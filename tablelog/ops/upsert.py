@@ -21,6 +21,7 @@ from tablelog.ops.keys import key_check, key_ranges, refuse_twice
 from tablelog.ops.planned import Planned
 from tablelog.ops.removing import Leaving, Removing
 from tablelog.ops.scan import plan_scan
+from tablelog.ops.sought import sought_in
 from tablelog.ops.write import write_rows
 from tablelog.parquet.conform import Conformer
 from tablelog.parquet.contents import read_vectors
@@ -93,7 +94,9 @@ class Upserting:
         """
         if self._metadata is not state.metadata:
             self._begin(state.metadata)
-        candidates = {file.path: file for file in plan_scan(state, None, key_ranges(self._fields, self._keys)).files}
+        sought = sought_in(state.metadata, self._keys)
+        near = plan_scan(state, None, key_ranges(self._fields, self._keys), sought=sought).files
+        candidates = {file.path: file for file in near}
         vectors = read_vectors(self._store, candidates.values())
         self._look(state, candidates, vectors)
         leaving: list[Leaving] = []

@@ -20,6 +20,7 @@ from tablelog.format.actions import AddFile, RowChange
 from tablelog.ops.planned import Planned
 from tablelog.parquet.conform import Conformer
 from tablelog.parquet.inlined import encode_rows, statistics_of
+from tablelog.parquet.key_filters import KeyCollector
 from tablelog.parquet.ordering import ordering
 from tablelog.parquet.transform import split_by_partition
 from tablelog.parquet.writer import write_files
@@ -43,6 +44,8 @@ _RATIO_MAX: Final = 8
 """More rows in memory than so many times what may be inlined are not even tried."""
 _PARTS_MAX: Final = 32
 """Partitions of rows that ride inside one commit."""
+_FILTER_KEYS_MAX: Final = 20_000
+"""Keys of the key filters that one write brings into a commit: 60 KB, or 80 KB of base64."""
 _TARGET_FILE_SIZE_MIN: Final = 64 * 1024
 _TARGET_FILE_SIZE_MAX: Final = 8 * 1024**3
 
@@ -122,8 +125,10 @@ def write_rows(
             ordering=None if is_sorted else _ordering(metadata),
             target_size_bytes=target_file_size_bytes(metadata.properties),
             store=store,
+            key=() if level else metadata.key_fields,
             on_progress=advance,
         )
+    files = _within_budget(files)
     if change is not RowChange.INSERT or level:
         files = tuple(replace(file, change=change, level=level) for file in files)
     written = Written(metadata=metadata, files=files, keys=keys)
@@ -172,6 +177,9 @@ def _inlined_file(rows: pa.Table, values: tuple[Scalar | None, ...], metadata: M
         rows = rows.take(order.indices(rows))
     (batch,) = rows.combine_chunks().to_batches()
     content = encode_rows(batch)
+    keys = KeyCollector(metadata.key_fields) if metadata.key else None
+    if keys is not None:
+        keys.add(batch)
     return AddFile(
         path="",
         size_bytes=len(content),
@@ -181,12 +189,24 @@ def _inlined_file(rows: pa.Table, values: tuple[Scalar | None, ...], metadata: M
         partition_values=values,
         statistics=statistics_of(batch, metadata.schema),
         crc32=zlib.crc32(content),
+        key_filter=None if keys is None else keys.finish(),
         content=content,
     )
 
 
 def _ordering(metadata: Metadata) -> Ordering | None:
     return ordering(metadata.sort_order, metadata.schema, curve=metadata.curve)
+
+
+def _within_budget(files: tuple[AddFile, ...]) -> tuple[AddFile, ...]:
+    """The files, those of them without a key filter for which there is no room left in one commit."""
+    room = _FILTER_KEYS_MAX
+    kept: list[AddFile] = []
+    for file in files:
+        if file.key_filter is not None:
+            room -= file.row_count
+        kept.append(file if room >= 0 else replace(file, key_filter=None))
+    return tuple(kept)
 
 
 def inline_max_bytes(properties: Mapping[str, str]) -> int:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tablelog.format.schema import Schema
     from tablelog.format.types import Field, Scalar
     from tablelog.parquet.encoding import Encoding
+    from tablelog.parquet.key_filters import KeyCollector
     from tablelog.parquet.ordering import Ordering
     from tablelog.parquet.sink import Sink
 
@@ -46,8 +47,16 @@ def group_rows(row_bytes: float, group_bytes: float = GROUP_BYTES) -> int:
 class FileEncoder:
     """Collects row groups. One thread at a time; Arrow lets go of the interpreter while it encodes."""
 
-    def __init__(self, schema: Schema, encoding: Encoding, ordering: Ordering | None, sink: Sink) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        encoding: Encoding,
+        ordering: Ordering | None,
+        sink: Sink,
+        keys: KeyCollector | None = None,
+    ) -> None:
         """Begin a file of rows under `schema` in `sink`; each piece sorted, if there is an ordering."""
+        self._keys = keys
         self.row_count = 0
         self._group_count = 0
         self._schema = schema
@@ -88,6 +97,8 @@ class FileEncoder:
             self._writer.write_table(rows, row_group_size=rows.num_rows)
         self.row_count += rows.num_rows
         self._group_count += 1
+        if self._keys is not None:
+            self._keys.add(rows)
         for field, places in _float_leaves(self._schema.fields):
             for chunk in rows.column(places[0]).chunks:
                 self._nan_counts[field.id] += _nan_count(_inside(chunk, places[1:]))
@@ -106,6 +117,7 @@ class FileEncoder:
             partition_values=values,
             statistics=statistics_from_metadata(self._footers[0], self._schema, self._nan_counts),
             crc32=zlib.crc32(content),
+            key_filter=None if self._keys is None else self._keys.finish(),
         )
         self._sink.store()
         return action

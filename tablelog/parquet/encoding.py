@@ -17,15 +17,19 @@ with zstd 66 / 41 / 36; random doubles uncompressed 19 / 12 / 8, with zstd 42 / 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tablelog.format.types import Primitive
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from tablelog.format.types import Field
 
 _ROWS_MIN: Final = 16_384
 _SAMPLE_ROWS: Final = range(2048, 32_769)
@@ -35,6 +39,10 @@ _SAMPLE_BYTES: Final = 4 * 1024 * 1024
 _DICTIONARY_BYTES_MAX: Final = 1024 * 1024
 _INTEGER_DICTIONARY_MAX: Final = 8192
 """Different integers beyond which differences are the smaller of the two."""
+_FILTERED: Final = frozenset((Primitive.INT32, Primitive.INT64, Primitive.STRING))
+"""Types of columns that keys mostly have, and whose filters every reader hashes alike."""
+_FILTERS_SINCE: Final = 26
+_FALSE_POSITIVES: Final = 0.05
 _SHRINKS: Final = 0.9
 _RATIO_UNKNOWN: Final = 0.35
 _INT64_DIGITS: Final = 18
@@ -75,6 +83,20 @@ def choose_encoding(rows: pa.Table, group_row_count: int) -> Encoding:
     if not judged:
         return Encoding(options={**options, "compression": "zstd"})
     return _with_compression(sample.slice(0, sample.num_rows // 2), options)
+
+
+def with_key_filters(encoding: Encoding, key: Sequence[Field], group_row_count: int) -> Encoding:
+    """The same with Parquet's own Bloom filters of key columns, from which DuckDB sees that a row group lacks a value.
+
+    For files that are too large for a filter in the log and not sorted by the key, 1 byte a row. Measured over a
+    million rows: DuckDB finds one row in 2 ms instead of 5, and none in 0.7 instead of 5 (text 0.8 instead of 21);
+    writing takes 10 ms more for each column. Joins do not use them. PyArrow writes them from its version 26 on.
+    """
+    names = [field.name for field in key if field.type in _FILTERED]
+    if int(pa.__version__.partition(".")[0]) < _FILTERS_SINCE or not names:
+        return encoding
+    filters = {"ndv": group_row_count, "fpp": _FALSE_POSITIVES}
+    return replace(encoding, options={**encoding.options, "bloom_filter_options": dict.fromkeys(names, filters)})
 
 
 def _sample_row_count(rows: pa.Table, group_row_count: int) -> int:

@@ -65,14 +65,14 @@ def read_every_row(
         (rows,) = read_inlined(store, [file], {file.schema_id: written})
         for start in range(0, rows.num_rows, BATCH_ROWS):
             batch = rows.slice(start, BATCH_ROWS)
-            yield pa.RecordBatch.from_arrays([_column(batch, column) for column in columns], schema=schema)
+            yield pa.RecordBatch.from_arrays([shaped_column(batch, column) for column in columns], schema=schema)
         return
     physical = [column.physical.name for column in columns if column.physical is not None]
-    with _opened(store, file, columns) as parquet:
+    with open_parquet(store, file, columns) as parquet:
         # A file without any wanted column still says how many rows of defaults there are.
         read = physical or parquet.schema_arrow.names[:1]
         for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=read):
-            yield pa.RecordBatch.from_arrays([_column(batch, column) for column in columns], schema=schema)
+            yield pa.RecordBatch.from_arrays([shaped_column(batch, column) for column in columns], schema=schema)
 
 
 def check_file(store: ObjectStore, file: AddFile, written: Schema) -> None:
@@ -88,17 +88,30 @@ def check_file(store: ObjectStore, file: AddFile, written: Schema) -> None:
     if file.is_inlined:
         read_inlined(store, [file], {file.schema_id: written})
         return
-    with _opened(store, file, column_sources(written.fields, written)):
+    with open_parquet(store, file, column_sources(written.fields, written)):
         pass
 
 
 @contextmanager
-def _opened(store: ObjectStore, file: AddFile, columns: tuple[ColumnSource, ...]) -> Iterator[pq.ParquetFile]:
-    """The file, its footer checked; what goes wrong while it is read is its fault."""
+def open_parquet(
+    store: ObjectStore,
+    file: AddFile,
+    columns: Sequence[ColumnSource],
+    footer: pq.FileMetaData | None = None,
+    encoded: Sequence[str] = (),
+) -> Iterator[pq.ParquetFile]:
+    """The file, its footer checked; a `footer` that is known is not read. What goes wrong in the block is its fault.
+
+    Columns named in `encoded` come as dictionaries.
+
+    Raises:
+        CorruptionError: the file is missing, is not Parquet, or does not hold what the log says.
+
+    """
     place = f"{store.url}/{file.path}"
     try:
         with _open(store, file) as source:
-            parquet = pq.ParquetFile(source, pre_buffer=True)
+            parquet = pq.ParquetFile(source, metadata=footer, read_dictionary=list(encoded), pre_buffer=True)
             if parquet.metadata.num_rows != file.row_count:
                 raise CorruptionError(f"{place} has {parquet.metadata.num_rows} rows, the log says {file.row_count}")
             for field in (column.physical for column in columns if column.physical is not None):
@@ -124,10 +137,11 @@ def _bare(type_: DataType) -> DataType:
             return with_children(type_, tuple(inside))
 
 
-def _column(batch: pa.RecordBatch, column: ColumnSource) -> pa.Array[Any]:
+def shaped_column(batch: pa.RecordBatch | pa.Table, column: ColumnSource) -> Any:
+    """A wanted column out of rows as their file has them: found, cast to today's type, or filled with its default."""
     target = arrow_type(column.field.type)
     if column.physical is None:
-        return pa.repeat(default_scalar(column.field), batch.num_rows)  # type: ignore[call-overload,no-any-return]  # any scalar will do
+        return pa.repeat(default_scalar(column.field), batch.num_rows)  # type: ignore[call-overload]  # any scalar will do
     array = batch.column(column.physical.name)
     return array if array.type == target else array.cast(target)
 

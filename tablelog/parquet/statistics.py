@@ -46,6 +46,12 @@ def statistics_from_metadata(
     }
 
 
+def leaf_place(schema: Schema, field_id: int) -> int:
+    """Where a flat column stands among the leaf columns of a file written under a schema."""
+    leaves = enumerate(_leaves(schema.fields, counted=True))
+    return next(place for place, field in leaves if field is not None and field.id == field_id)
+
+
 def _leaves(fields: Iterable[Field], *, counted: bool) -> Iterator[Field | None]:
     """Leaf columns in the file's order; None for those under lists and maps."""
     for field in fields:

@@ -18,13 +18,13 @@ import decimal
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Final
 
-import mmh3
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tablelog.errors import InvalidError
 from tablelog.format.partitioning import Transform
 from tablelog.parquet.arrow import arrow_scalar, stored_value
+from tablelog.parquet.murmur import hash_bytes, hash_longs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -169,12 +169,12 @@ def _truncated_decimal(value: decimal.Decimal, width: int) -> decimal.Decimal:
 
 def _buckets(array: Any, count: int) -> Any:
     if pa.types.is_string(array.type) or pa.types.is_binary(array.type):
-        hashes = _for_each_value(array, lambda value: mmh3.hash(value, 0), pa.int32())
+        hashes = _for_each_value(array, hash_bytes, pa.uint32())
     elif pa.types.is_decimal(array.type):
-        hashes = _for_each_value(array, lambda value: mmh3.hash(_big_endian(_unscaled(value)), 0), pa.int32())
+        hashes = _for_each_value(array, lambda value: hash_bytes(_big_endian(_unscaled(value))), pa.uint32())
     else:
-        hashes = _hash_longs(_longs(array)).view(pa.int32())
-    positive = pc.bit_wise_and(hashes, pa.scalar(_HASH_MASK, pa.int32()))
+        hashes = hash_longs(_longs(array))
+    positive = pc.bit_wise_and(hashes.view(pa.int32()), pa.scalar(_HASH_MASK, pa.int32()))
     quotients = pc.divide(positive, pa.scalar(count, pa.int32()))
     return pc.subtract(positive, pc.multiply(quotients, pa.scalar(count, pa.int32())))
 
@@ -195,36 +195,6 @@ def _longs(array: Any) -> Any:
             case _:
                 return counts
     return array.view(pa.int64()) if pa.types.is_uint64(array.type) else array.cast(pa.int64())
-
-
-def _hash_longs(longs: Any) -> Any:
-    """murmur3_x86_32 with seed 0 of 8 little-endian bytes each, a column at a time (`mmh3` takes one value).
-
-    The steps are those of https://en.wikipedia.org/wiki/MurmurHash#Algorithm; uint32 arithmetic wraps around.
-    """
-    bits = longs.view(pa.uint64())
-    result = pc.multiply(pc.bit_wise_and(bits, _u64(0)).cast(pa.uint32()), _u32(0))
-    for shift in (0, 32):
-        word = pc.bit_wise_and(pc.shift_right(bits, _u64(shift)), _u64(0xFFFFFFFF)).cast(pa.uint32())
-        word = pc.multiply(_rotated(pc.multiply(word, _u32(0xCC9E2D51)), 15), _u32(0x1B873593))
-        result = _rotated(pc.bit_wise_xor(result, word), 13)
-        result = pc.add(pc.multiply(result, _u32(5)), _u32(0xE6546B64))
-    result = pc.bit_wise_xor(result, _u32(8))
-    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
-        result = pc.multiply(pc.bit_wise_xor(result, pc.shift_right(result, _u32(shift))), _u32(factor))
-    return result
-
-
-def _rotated(words: Any, left: int) -> Any:
-    return pc.bit_wise_or(pc.shift_left(words, _u32(left)), pc.shift_right(words, _u32(32 - left)))
-
-
-def _u32(value: int) -> Any:
-    return pa.scalar(value, pa.uint32())
-
-
-def _u64(value: int) -> Any:
-    return pa.scalar(value, pa.uint64())
 
 
 def _unscaled(value: decimal.Decimal) -> int:

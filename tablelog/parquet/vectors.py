@@ -84,12 +84,22 @@ def _decode_bitmaps(data: bytes, name: str) -> BitMap:
         raise CorruptionError(f"{name}: its length contradicts its {key_count} keys; the deletion vector is damaged")
     if key_count > 1 or _KEY.unpack_from(data, _KEY_COUNT.size) != (0,):
         raise CorruptionError(f"{name}: it has positions of 2**32 or more, and no file here has so many rows")
+    return decode_bitmap(bitmap, name)
+
+
+def decode_bitmap(data: bytes, name: str) -> BitMap:
+    """A 32-bit roaring bitmap in the portable format; `name` says in messages what it is.
+
+    Raises:
+        CorruptionError: it is none, or has more bytes than it needs.
+
+    """
     try:
-        rows = BitMap.deserialize(bitmap)  # stays inside the bytes, and checks the order and number of values
-    except ValueError as error:
+        rows = BitMap.deserialize(data)  # stays inside the bytes, and checks the order and number of values
+    except (ValueError, IndexError) as error:  # of no bytes at all it reads the first
         raise CorruptionError(f"{name}: its bitmap cannot be read: {error}") from error
     # Values have only one form in each kind of container; what else there is would be bytes that nobody has read.
-    if rows.serialize() != bitmap:
+    if rows.serialize() != data:
         raise CorruptionError(f"{name}: its bitmap has more bytes than it needs, or others; it is damaged")
     return rows
 

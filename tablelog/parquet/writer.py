@@ -29,18 +29,19 @@ import pyarrow as pa
 from tablelog import env
 from tablelog.format import names
 from tablelog.parquet.encoder import GROUP_BYTES, MIB, FileEncoder, group_rows
-from tablelog.parquet.encoding import Encoding, choose_encoding
+from tablelog.parquet.encoding import Encoding, choose_encoding, with_key_filters
+from tablelog.parquet.key_filters import KEYS_MAX, KeyCollector
 from tablelog.parquet.sink import MemorySink, open_sink
 from tablelog.parquet.strands import Chunk, OpenFile, Strands, thread_count
 from tablelog.parquet.transform import split_by_partition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from tablelog.format.actions import AddFile
     from tablelog.format.partitioning import Partitioning
     from tablelog.format.schema import Schema
-    from tablelog.format.types import Scalar
+    from tablelog.format.types import Field, Scalar
     from tablelog.parquet.ordering import Ordering
     from tablelog.parquet.sink import Sink
     from tablelog.store.base import ObjectStore
@@ -71,12 +72,14 @@ def write_files(
     ordering: Ordering | None,
     target_size_bytes: int,
     store: ObjectStore,
+    key: Sequence[Field] = (),
     on_progress: Callable[[int], None] | None = None,
 ) -> tuple[AddFile, ...]:
     """Store all rows as files of about `target_size_bytes` and return the actions that add them, in the rows' order.
 
     Batches are under exactly `arrow.arrow_schema(schema)`. Each file is put once, from one of several threads.
-    `on_progress` gets the number of rows whenever some more have been encoded, one call at a time. No rows, no files.
+    Files of few rows get a filter of their keys, which have the columns `key`. `on_progress` gets the number of rows
+    whenever some more have been encoded, one call at a time. No rows, no files.
 
     Raises:
         Exception: whatever reading the batches or storing raised first. Files that were stored by then stay there.
@@ -89,6 +92,7 @@ def write_files(
         ordering=ordering,
         target_size_bytes=target_size_bytes,
         store=store,
+        key=key,
         on_progress=on_progress,
     )
     with writer.strands:
@@ -138,6 +142,7 @@ class _Writer:
         ordering: Ordering | None,
         target_size_bytes: int,
         store: ObjectStore,
+        key: Sequence[Field],
         on_progress: Callable[[int], None] | None,
     ) -> None:
         self.strands = Strands(self._begin, self._finish_file, on_progress)
@@ -146,6 +151,7 @@ class _Writer:
         self._ordering = ordering
         self._target_bytes = target_size_bytes
         self._store = store
+        self._key = key
         self._disk_places = threading.Semaphore(DISK_FILES_MAX)
         self._on_progress = on_progress
         self._waiting_max = WAITING_BYTES_PER_THREAD * max(thread_count(), 2) * (2 if ordering else 1)
@@ -228,7 +234,7 @@ class _Writer:
     def _submit(self, lane: _Lane, rows: pa.Table) -> None:
         """Queue a chunk in the lane's file, and end the file if it will be full then."""
         if not self._encoding.judged:
-            self._encoding = choose_encoding(rows, rows.num_rows)
+            self._encoding = self._choose_encoding(rows)
         if lane.file is None:
             lane.file = self.strands.open(names.data_file(env.new_id()), lane.values)
         chunk = Chunk(rows=rows, size_bytes=rows.nbytes)
@@ -237,6 +243,15 @@ class _Writer:
         expected_bytes = lane.file.encoded_bytes + lane.file.waiting_bytes * ratio
         if self._ordering or expected_bytes + chunk.size_bytes * ratio / 2 >= self._target_bytes:
             self._close(lane)
+
+    def _choose_encoding(self, rows: pa.Table) -> Encoding:
+        """Judge from the first rows that are written."""
+        encoding = choose_encoding(rows, rows.num_rows)
+        order = None if self._ordering is None else self._ordering.keys[0][0]
+        by_key = bool(self._key) and order == self._key[0].name
+        if by_key or rows.num_rows <= KEYS_MAX:
+            return encoding
+        return with_key_filters(encoding, self._key, min(rows.num_rows, group_rows(rows.nbytes / rows.num_rows)))
 
     def _submit_all(self, lane: _Lane) -> None:
         """Queue what a lane has as one chunk, however small."""
@@ -266,7 +281,8 @@ class _Writer:
 
     def _encoder(self, sink: Sink) -> FileEncoder:
         try:
-            return FileEncoder(self._schema, self._encoding, self._ordering, sink)
+            keys = KeyCollector(self._key) if self._key else None
+            return FileEncoder(self._schema, self._encoding, self._ordering, sink, keys)
         except BaseException:
             sink.discard()
             raise
@@ -277,7 +293,7 @@ class _Writer:
     def _encode_here(self, lane: _Lane) -> AddFile:
         """The only file of a small write, without threads."""
         rows = self._take(lane)
-        self._encoding = choose_encoding(rows, rows.num_rows)
+        self._encoding = self._choose_encoding(rows)
         file = OpenFile(names.data_file(env.new_id()), lane.values)
         encoder = self._encoder(MemorySink(self._store, file.path))
         encoder.add(rows)
