@@ -16,6 +16,7 @@ from tablelog.format.schema import check_name
 from tablelog.log.followed import FollowedLog
 from tablelog.log.history import TableHistory
 from tablelog.ops.planned import Drafting, Planned
+from tablelog.ops.vacuum import refuse_late
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -53,6 +54,7 @@ class Committing:
 
         Raises:
             ConflictError: somebody else committed what this cannot stand beside; who, what and which version is said.
+                Or it took so long that a vacuum may have removed what it brings.
             FencedError: somebody else took the name over.
             StoreError: the storage failed.
 
@@ -69,7 +71,9 @@ class Committing:
                 planned = plan(state)
             except ConflictError as error:
                 raise ConflictError(f"{error}{self._winners(began, state.version)}") from error
-            return drafting.draft_of(planned if number is None else planned.numbered(number))
+            vacuumed_us = state.metadata.vacuumed_us
+            refuse_late(planned.actions, vacuumed_us, self.history)
+            return drafting.draft_of(planned if number is None else planned.numbered(number), vacuumed_us)
 
         try:
             record = self.log.commit(draft)

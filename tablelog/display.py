@@ -91,7 +91,7 @@ def snapshot_html(name: str, state: TableState) -> str:
     """The same as a small page."""
     moment = f"{datetime_of(state.timestamp_us):%Y-%m-%d %H:%M:%S} UTC"
     said = "".join(f"<div>{_faint(escape(word))} <code>{escape(text)}</code></div>" for word, text in rules(state))
-    return _page(
+    return page(
         f"<b>{escape(name)}</b> version {state.version} {_faint('· ' + ' · '.join((moment, *_amounts(state))))}",
         _columns_html(state.schema) + said,
     )
@@ -111,8 +111,8 @@ def lake_html(url: str, tables: list[tuple[str, TableState]]) -> str:
         for name, table in tables
     ]
     heads = ("table", "version", "rows", "files", "size", "changed (UTC)")
-    body = _table(heads, rows, right=frozenset(range(1, 5))) if rows else _faint("no tables yet")
-    return _page(f"<b>lake</b> <code>{escape(url)}</code> {_faint('· ' + count(len(tables), 'table'))}", body)
+    body = table(heads, rows, right=frozenset(range(1, 5))) if rows else _faint("no tables yet")
+    return page(f"<b>lake</b> <code>{escape(url)}</code> {_faint('· ' + count(len(tables), 'table'))}", body)
 
 
 def _amounts(state: TableState) -> tuple[str, str, str]:
@@ -143,7 +143,7 @@ def _columns_html(schema: Schema) -> str:
         for field in schema
     ]
     heads = ("column", "type", "", "comment" if any(field.comment for field in schema) else "")
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +187,7 @@ class Explanation:
             ),
         ]
         title = f"<b>{escape(self.name)}</b> version {self.version}{condition}"
-        return _page(title, _table(("reads", "", "of", ""), rows, right=frozenset((1, 2))))
+        return page(title, table(("reads", "", "of", ""), rows, right=frozenset((1, 2))))
 
 
 def explanation(name: str, plan: ScanPlan, where: str | None = None) -> Explanation:
@@ -215,11 +215,12 @@ _CELL: Final = "padding:.15em 1.2em .15em 0;background:transparent;border:0;vert
 _RULE: Final = "border-bottom:1px solid rgba(128,128,128,.5)"
 
 
-def _page(title: str, body: str) -> str:
+def page(title: str, body: str) -> str:
+    """A small page of HTML."""
     return f"<div style='{_PAGE}'><div>{title}</div>{body}</div>"
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], right: frozenset[int] = frozenset()) -> str:
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]], right: frozenset[int] = frozenset()) -> str:
     """A table of HTML; columns whose place is in `right` hold numbers."""
     head = "".join(
         f"<th style='{_CELL};{_RULE};{_side(place, right)};font-weight:normal'>{_faint(title)}</th>"

@@ -17,7 +17,7 @@ from tablelog.merge import Merge
 from tablelog.ops.removing import Removing
 from tablelog.provenance import commit_info
 from tablelog.snapshot import Scan, Snapshot
-from tablelog.store.open import open_store
+from tablelog.store.in_lake import open_table_store
 from tablelog.transaction import Isolation, Transaction
 from tablelog.writer import Writer
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from tablelog.ops.planned import Planned
     from tablelog.ops.verify import Verification
     from tablelog.store.base import ObjectStore
+    from tablelog.vacuumed import Vacuum
 
     Info = Mapping[str, Any] | None
     """What the history shall say beside what it says anyway."""
@@ -367,6 +368,18 @@ class Table:
         """
         return upkeep.expire(self._table, self.name, keep, info)
 
+    def vacuum(self, *, grace: str | timedelta = "7 days", dry_run: bool = False, info: Info = None) -> Vacuum:
+        """Remove objects that no version and no clone needs; the answer says for each object why it stays or goes.
+
+        They are written down first, and removed by a call that comes at least `grace` later. A writer who takes longer
+        than that gets `ConflictError`. With `dry_run` nothing changes, and the time is this machine's.
+
+        Raises:
+            StoreError, CorruptionError: a clock is wrong, the listing lacks something; nothing is removed.
+
+        """
+        return upkeep.vacuum(self._table, self.name, grace, info, dry_run=dry_run)
+
     def verify(self, *, data: bool = True) -> Verification:
         """Look at everything that the table consists of, and say what is wrong and where. Changes nothing.
 
@@ -397,13 +410,13 @@ class Table:
 
 
 def open_table(url: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None) -> Table:
-    """The table in a folder, without any catalog.
+    """The table in a folder, without any catalog. A clone finds the lake that it lies in.
 
     Raises:
         NotFoundError: there is no table there.
 
     """
-    store = open_store(url, storage_options)
+    store = open_table_store(url, storage_options)
     table = Table(store, str(store.url).rstrip("/").rpartition("/")[2])
     table.snapshot()
     return table
