@@ -372,11 +372,8 @@ class Table:
         """Remove objects that no version and no clone needs; the answer says for each object why it stays or goes.
 
         They are written down first, and removed by a call that comes at least `grace` later. A writer who takes longer
-        than that gets `ConflictError`. With `dry_run` nothing changes, and the time is this machine's.
-
-        Raises:
-            StoreError, CorruptionError: a clock is wrong, the listing lacks something; nothing is removed.
-
+        than that gets `ConflictError`. With `dry_run` nothing changes, and the time is this machine's. If a clock is
+        wrong, or the listing lacks something (`StoreError`, `CorruptionError`), nothing is removed.
         """
         return upkeep.vacuum(self._table, self.name, grace, info, dry_run=dry_run)
 

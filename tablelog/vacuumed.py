@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Final
 
 from tablelog import display
+from tablelog.format import names
 from tablelog.ops.vacuum import Fate
 
 if TYPE_CHECKING:
@@ -72,14 +72,21 @@ class Vacuum:
     @property
     def size_bytes(self) -> int:
         """Bytes of the objects that are gone."""
-        return sum(verdict.size_bytes for verdict in self.objects if verdict.fate is Fate.REMOVED)
+        return sum(verdict.size_bytes for verdict in self._of(Fate.REMOVED))
 
     def why(self, key: str) -> str:
         """Why an object stays or goes; empty if it was not there."""
         return next((f"{verdict.fate}: {verdict.why}" for verdict in self.objects if verdict.key == key), "")
 
     def _keys(self, fate: Fate) -> tuple[str, ...]:
-        return tuple(verdict.key for verdict in self.objects if verdict.fate is fate)
+        return tuple(verdict.key for verdict in self._of(fate))
+
+    def _of(self, fate: Fate) -> list[Verdict]:
+        """Objects of a fate, without what vacuums write for themselves; that may go at any time."""
+        is_told = fate in {Fate.NEEDED, Fate.UNKNOWN}
+        return [
+            each for each in self.objects if each.fate is fate and (is_told or not each.key.startswith(names.VACUUM))
+        ]
 
     def __repr__(self) -> str:
         lines = [" · ".join(self._title()), *(f"  asked {line}" for line in self.asked)]
@@ -100,16 +107,15 @@ class Vacuum:
         return display.page(title, asked + display.table(("object", "size", "", "why"), rows, right=frozenset((1,))))
 
     def _title(self) -> list[str]:
-        counts = Counter(verdict.fate for verdict in self.objects)
         version = f"{self.name} version {self.version}" if self.version is not None else self.name
-        going = f"{display.count(counts[Fate.REMOVED], 'object')} {_FATES[Fate.REMOVED][self.is_dry]}"
+        going = f"{display.count(len(self.removed), 'object')} {_FATES[Fate.REMOVED][self.is_dry]}"
         told = [version, f"{going} ({display.size(self.size_bytes)})", f"{len(self.scheduled):,} scheduled"]
-        told += [f"{counts[Fate.YOUNG]:,} young", f"{counts[Fate.NEEDED]:,} needed"]
-        told += [f"{counts[Fate.UNKNOWN]:,} unknown"] * bool(counts[Fate.UNKNOWN])
+        told += [f"{len(self.young):,} young", f"{self.needed_count:,} needed"]
+        told += [f"{len(self.unknown):,} unknown"] * bool(self.unknown)
         return told + [display.count(self.leftovers, "unfinished file")] * bool(self.leftovers)
 
     def _groups(self) -> list[tuple[str, list[Verdict]]]:
         """What people want to see one by one: all but the needed, and those too if nothing is changed."""
         shown = [fate for fate in _FATES if self.is_dry or fate is not Fate.NEEDED]
-        groups = [(_FATES[fate][self.is_dry], [each for each in self.objects if each.fate is fate]) for fate in shown]
+        groups = [(_FATES[fate][self.is_dry], self._of(fate)) for fate in shown]
         return [(title, verdicts) for title, verdicts in groups if verdicts]

@@ -99,11 +99,12 @@ def decide(needs: Needs, folder: Folder, now_us: int, grace_us: int) -> tuple[Ve
         if info.modified_us > before_us or (made_us is not None and made_us >= before_us):
             born_us = max(info.modified_us, made_us or 0)
             return Fate.YOUNG, f"from {_moment(born_us)}; a writer may be about to commit it"
+        useless = "no version, clone or commit needs it" if made_us is not None else "a base stands for what it says"
         if grace_us == 0:
-            return Fate.REMOVED, "no version, clone or commit needs it"
+            return Fate.REMOVED, useless
         if key not in noted:
-            return Fate.NOTED, "no version, clone or commit needs it; written down now"
-        told = f"no version, clone or commit needs it; written down on {_moment(noted[key])}"
+            return Fate.NOTED, f"{useless}; written down now"
+        told = f"{useless}; written down on {_moment(noted[key])}"
         return (Fate.REMOVED if noted[key] <= before_us else Fate.WAITING), told
 
     lists = [key for key in folder.listing if key.startswith(names.VACUUM)]
@@ -223,9 +224,10 @@ class _NewerError(Exception):
 def _decode_list(data: bytes) -> tuple[str, ...]:
     try:
         said = json.loads(data)
-        version, keys = said["version"], said["keys"]
+        version = said["version"]
         if isinstance(version, int) and version > _LIST_VERSION:
             raise _NewerError
+        keys = said["keys"]
         if version != _LIST_VERSION or not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
             raise CorruptionError("it is no list of objects")
     except (ValueError, KeyError, TypeError) as error:
