@@ -174,7 +174,7 @@ class Expiry:
                 sealed = open_sealed(self._store, key)
                 sealed.check_all()
                 digest = sealed.digest
-            except CorruptionError:  # left by somebody who died; nothing speaks of it yet
+            except (CorruptionError, NotFoundError):  # left by somebody who died, or vacuumed; nothing speaks of it yet
                 self._store.put(key, data)
             self._digests[last] = digest
         return self._digests[last]

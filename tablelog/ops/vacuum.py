@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 _SKEW_MAX_US: Final = 5 * 60 * 1_000_000
 """How far this machine's clock and the store's may be apart."""
+_PROBE_US: Final = 60 * 60 * 1_000_000
+"""How long somebody may be about to look at a probe, or to write a list, whatever the grace."""
 _LIST_VERSION: Final = 1
 _SHOWN: Final = 3
 
@@ -110,7 +112,7 @@ def decide(needs: Needs, folder: Folder, now_us: int, grace_us: int) -> tuple[Ve
     lists = [key for key in folder.listing if key.startswith(names.VACUUM)]
     fates = {key: fate_of(key, info) for key, info in folder.listing.items() if not key.startswith(names.VACUUM)}
     waiting = {key for key, (fate, _) in fates.items() if fate is Fate.WAITING}
-    fates |= {key: _fate_of_list(key, folder, waiting, before_us) for key in lists}
+    fates |= {key: _fate_of_list(key, folder, waiting, now_us, before_us) for key in lists}
     return tuple(
         Verdict(key=key, size_bytes=folder.listing[key].size_bytes, fate=fate, why=why)
         for key, (fate, why) in sorted(fates.items())
@@ -147,9 +149,9 @@ def _is_ours(key: str) -> bool:
     return is_merged or names.made_us(key) is not None
 
 
-def _fate_of_list(key: str, folder: Folder, waiting: set[str], before_us: int) -> tuple[Fate, str]:
-    """What becomes of what earlier runs left behind."""
-    is_old = folder.listing[key].modified_us <= before_us
+def _fate_of_list(key: str, folder: Folder, waiting: set[str], now_us: int, before_us: int) -> tuple[Fate, str]:
+    """What becomes of what other runs left behind, or are just working with."""
+    is_old = folder.listing[key].modified_us <= min(before_us, now_us - _PROBE_US)
     if key in folder.lists:
         keys = folder.lists[key]
         if keys is not None and not waiting.isdisjoint(keys):

@@ -159,6 +159,7 @@ def test_a_list_that_cannot_be_read_goes_when_it_is_old_and_one_of_a_newer_table
 def test_the_probe_of_a_run_that_died_goes_later() -> None:
     assert fates(NOTHING, folder(made(8, "probe"))) == {made(8, "probe"): Fate.REMOVED}
     assert fates(NOTHING, folder(made(1, "probe"), days_ago=1)) == {made(1, "probe"): Fate.YOUNG}
+    assert fates(NOTHING, folder(made(0, "probe"), days_ago=0), 0) == {made(0, "probe"): Fate.YOUNG}  # at work
 
 
 def test_a_commit_comes_before_the_removal_of_what_a_writer_could_name() -> None:
