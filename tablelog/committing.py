@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tablelog.errors import ConflictError, FencedError, InvalidError
+from tablelog.errors import ConflictError, CorruptionError, FencedError, InvalidError
 from tablelog.format import names
 from tablelog.format.actions import SetApplication, SetFence
 from tablelog.format.schema import check_name
@@ -61,19 +61,28 @@ class Committing:
         """
         drafting = Drafting(self.history, self.store)
         began: int | None = None
+        vacuumed_us = 0
 
         def draft(state: TableState) -> Draft:
-            nonlocal began
-            began = state.version if began is None else began
+            nonlocal began, vacuumed_us
+            if began is None:
+                began, vacuumed_us = state.version, state.metadata.vacuumed_us
             self._refuse_fenced(state)
             self._refuse_done(number)
             try:
                 planned = plan(state)
             except ConflictError as error:
                 raise ConflictError(f"{error}{self._winners(began, state.version)}") from error
-            vacuumed_us = state.metadata.vacuumed_us
-            refuse_late(planned.actions, vacuumed_us, self.history)
-            return drafting.draft_of(planned if number is None else planned.numbered(number), vacuumed_us)
+            except CorruptionError as error:
+                if state.metadata.vacuumed_us == vacuumed_us:
+                    raise
+                raise ConflictError(
+                    f"a vacuum came while this was on its way, and may have removed what it had stored; write again, "
+                    f"in less time than the grace of vacuum(): {error}"
+                ) from error
+            refuse_late(planned.actions, state.metadata.vacuumed_us, self.history)
+            numbered = planned if number is None else planned.numbered(number)
+            return drafting.draft_of(numbered, state.metadata.vacuumed_us)
 
         try:
             record = self.log.commit(draft)

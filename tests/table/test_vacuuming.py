@@ -16,7 +16,9 @@ from tablelog.log.retained import retained
 from tablelog.ops import needs as needs_module
 from tablelog.ops.planned import Planned
 from tablelog.ops.write import write_rows
+from tablelog.parquet import contents
 from tablelog.parquet.input import open_data
+from tablelog.parquet.kept import Kept
 from tablelog.store.in_lake import table_store
 from tablelog.store.local import LocalStore
 from tablelog.store.memory import MemoryStore
@@ -309,6 +311,22 @@ def test_a_writer_slower_than_the_grace_is_told_to_write_again(small: tl.Table) 
     slow.append({"id": [8]})
     assert sorted(small.to_arrow().column("id").to_pylist()) == [2, 8]
     assert small.verify().ok
+
+
+def test_a_transaction_slower_than_the_grace_is_told_to_write_again(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = lake_on(MemoryStore()).create_table("t", {"id": "int64"}, properties={"inline_max_bytes": "0"})
+    table.append({"id": range(20_000)})
+    table.overwrite({"id": range(20_000)})
+    table.expire(1)
+    other = tl.Table(table._store, "t")
+    with pytest.raises(tl.ConflictError, match="write again"), table.transaction() as tx:
+        tx.delete("id % 3 = 0")  # its vector is an object that no version has
+        assert [key for key in other.vacuum(grace=NOW).removed if key.startswith("deletes/")]
+        monkeypatch.setattr(contents, "_VECTORS", Kept(1000))  # as if it had been long ago
+        other.append({"id": [1]})
+    assert table.row_count == 20_001
 
 
 def test_a_vacuum_that_loses_against_a_slow_writer_leaves_his_file(small: tl.Table) -> None:
