@@ -222,7 +222,7 @@ def made_us(key: str) -> int | None:
     None for all other names. It is the clock of whoever made it, to the millisecond, rounded down.
 
     >>> made_us("data/0192f3c4-0000-7abc-8def-0123456789ab.parquet"), made_us("data/a.parquet")
-    (1730725281792000, None)
+    (1730666561536000, None)
     """
     match = _MADE.fullmatch(key)
     return int(match[5].replace("-", "")[:12], 16) * 1000 if match else None

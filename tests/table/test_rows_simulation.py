@@ -503,7 +503,7 @@ def test_without_faults_nobody_fails(seed: int) -> None:
 
 
 def test_a_seed_leads_to_the_same_calls_again_and_every_fault_has_its_turn() -> None:
-    worlds = [Simulation(7, FAULTS).run() for _ in range(2)]
+    worlds = [Simulation(8, FAULTS).run() for _ in range(2)]
     assert worlds[0].digest == worlds[1].digest
     happened = Counter({fault.value: times for fault, times in worlds[0].store.injected.items()}) + worlds[0].happened
     assert {"failed", "answer lost", "sent twice", "delayed", "crashed", "stalled"} <= {*happened}
