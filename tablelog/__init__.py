@@ -26,6 +26,7 @@ from tablelog.provenance import VERSION as __version__  # noqa: N811 - the name 
 from tablelog.snapshot import Scan, Snapshot
 from tablelog.store.open import register_store
 from tablelog.table import Table, open_table
+from tablelog.vacuumed import Vacuum
 from tablelog.writer import Writer
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "StoreError",
     "Table",
     "TablelogError",
+    "Vacuum",
     "Verification",
     "Writer",
     "__version__",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import pyarrow as pa
 
 from tablelog.committing import application
+from tablelog.compacting import Passing
 from tablelog.conditions import assignment_on, condition_on, merge_on, row_check
 from tablelog.engines.duckdb_rows import meet
 from tablelog.engines.duckdb_text import quote
@@ -28,7 +29,6 @@ from tablelog.ops.write import draft_append, write_rows
 from tablelog.parquet.conform import Conformer
 from tablelog.parquet.input import open_data
 from tablelog.provenance import commit_info
-from tablelog.upkeep import Passing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tablelog.errors import ConflictError, FencedError, InvalidError
+from tablelog.errors import ConflictError, CorruptionError, FencedError, InvalidError
 from tablelog.format import names
 from tablelog.format.actions import SetApplication, SetFence
 from tablelog.format.schema import check_name
 from tablelog.log.followed import FollowedLog
 from tablelog.log.history import TableHistory
 from tablelog.ops.planned import Drafting, Planned
+from tablelog.ops.vacuum import refuse_late
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -55,30 +56,56 @@ class Committing:
 
         Raises:
             ConflictError: somebody else committed what this cannot stand beside; who, what and which version is said.
+                Or it took so long that a vacuum may have removed what it brings.
             FencedError: somebody else took the name over.
             StoreError: the storage failed.
 
         """
         drafting = Drafting(self.history, self.store)
         began: int | None = None
+        vacuumed_us = 0
 
         def draft(state: TableState) -> Draft:
-            nonlocal began
+            nonlocal began, vacuumed_us
             self.is_calm = began is None
-            began = state.version if began is None else began
+            if began is None:
+                began, vacuumed_us = state.version, state.metadata.vacuumed_us
             self._refuse_fenced(state)
             self._refuse_done(number)
             try:
                 planned = plan(state)
             except ConflictError as error:
                 raise ConflictError(f"{error}{self._winners(began, state.version)}") from error
-            return drafting.draft_of(planned if number is None else planned.numbered(number))
+            except CorruptionError as error:
+                if state.metadata.vacuumed_us == vacuumed_us:
+                    raise
+                raise ConflictError(
+                    f"a vacuum came while this was on its way, and may have removed what it had stored; write again, "
+                    f"in less time than the grace of vacuum(): {error}"
+                ) from error
+            refuse_late(planned.actions, state.metadata.vacuumed_us, self.history)
+            numbered = planned if number is None else planned.numbered(number)
+            return drafting.draft_of(numbered, state.metadata.vacuumed_us)
 
         try:
             record = self.log.commit(draft)
         except _DoneError as done:
             return done.commit
         return drafting.commit_of(record)
+
+    def commit_if_any(self, plan: Callable[[TableState], Planned | None]) -> Commit | None:
+        """Commit what a plan wants, as `commit` does; None, and no commit, once it wants nothing."""
+
+        def wanted(state: TableState) -> Planned:
+            planned = plan(state)
+            if planned is None:
+                raise _NothingLeftError
+            return planned
+
+        try:
+            return self.commit(wanted)
+        except _NothingLeftError:
+            return None
 
     def done(self, number: SetApplication | None) -> Commit | None:
         """The commit that was made under a number, as far as is known without asking the store."""
@@ -140,6 +167,10 @@ def take_over(table: Committing, name: str, about: Mapping[str, Any]) -> Committ
 
     table.commit(plan)
     return table.fenced(fence)
+
+
+class _NothingLeftError(Exception):
+    """There is nothing to commit, or somebody else did it meanwhile."""
 
 
 class _DoneError(Exception):

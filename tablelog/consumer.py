@@ -13,41 +13,19 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from tablelog.errors import ConflictError, CorruptionError, InvalidError, NotFoundError
+from tablelog.errors import ConflictError, InvalidError, NotFoundError
 from tablelog.format import names
 from tablelog.format.schema import check_name
-from tablelog.format.values import count
 from tablelog.log.commits import Draft
 from tablelog.log.followed import FollowedLog
-from tablelog.log.plain import PlainHistory
+from tablelog.log.positions import BEGINNING, Positions
 from tablelog.provenance import commit_info
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from tablelog.changes import Changes
-    from tablelog.log.parts import Change
     from tablelog.store.base import ObjectStore
-
-_BEGINNING: Final = -1
-
-
-class _Positions(PlainHistory[int]):
-    """The log of one consumer, applied in order; its state is the version up to which changes were taken."""
-
-    def _begin(self) -> None:
-        self._position = _BEGINNING
-
-    def _take(self, changes: tuple[Change, ...]) -> None:
-        for change in changes:
-            body: Any = change.action.get("position")
-            try:
-                self._position = count(body["version"] + 1) - 1
-            except (KeyError, TypeError) as error:
-                raise CorruptionError(f"version {change.version} of a consumer's log holds no position") from error
-
-    def state(self) -> int:
-        return self._position
 
 
 class Consumer:
@@ -58,7 +36,7 @@ class Consumer:
         check_name(name, "name of a consumer")
         self.name: Final = name
         self._changes = changes
-        self._log: FollowedLog[int] = FollowedLog(store, names.consumer(name), _Positions())
+        self._log: FollowedLog[int] = FollowedLog(store, names.consumer(name), Positions())
 
     @property
     def position(self) -> int:
@@ -66,7 +44,7 @@ class Consumer:
         try:
             return self._log.refresh()
         except NotFoundError:
-            return _BEGINNING
+            return BEGINNING
 
     def changes(self, until: int | None = None) -> Changes:
         """What has changed since; nothing is remembered by asking."""
@@ -112,7 +90,7 @@ class Consumer:
             NotFoundError: there is no such version, or its history has expired.
 
         """
-        if isinstance(version, bool) or not hasattr(version, "__index__") or version < _BEGINNING:
+        if isinstance(version, bool) or not hasattr(version, "__index__") or version < BEGINNING:
             raise InvalidError(f"version {version!r} is no position; give a version, or -1 for the beginning")
         self._changes(version, None)  # a version that is not there, or not any more, is said to be just that
         self._commit(lambda _: self._draft(version, info))
@@ -124,7 +102,7 @@ class Consumer:
         try:
             self._log.known()
         except NotFoundError:
-            if self._log.create(plan(_BEGINNING)) is not None:
+            if self._log.create(plan(BEGINNING)) is not None:
                 return
         self._log.commit(plan)
 

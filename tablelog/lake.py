@@ -22,14 +22,18 @@ from tablelog.catalog import (
     require_free,
     spelled,
 )
+from tablelog.committing import Committing
 from tablelog.conditions import row_check
 from tablelog.engines.duckdb import ENGINE, Cursor, new_database
 from tablelog.engines.duckdb_text import quote
 from tablelog.errors import ConflictError, InvalidError, NotFoundError
 from tablelog.format import names
+from tablelog.format.actions import SetClone
 from tablelog.format.predicate import ALWAYS
+from tablelog.log.commits import FoldedError
 from tablelog.log.followed import FollowedLog
 from tablelog.log.history import TableHistory
+from tablelog.ops.clone import draft_clone
 from tablelog.ops.create import TableOptions, draft_create, new_metadata
 from tablelog.ops.keys import key_check
 from tablelog.ops.planned import Drafting
@@ -40,18 +44,21 @@ from tablelog.parquet.input import open_data
 from tablelog.provenance import commit_info
 from tablelog.sql import query
 from tablelog.sql.names import Names
+from tablelog.store.in_lake import table_store
 from tablelog.store.open import open_store
-from tablelog.store.prefixed import PrefixedStore
 from tablelog.store.probe import require_put_if_absent
 from tablelog.table import Table
+from tablelog.versions import register_clone
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Sequence
+    from datetime import date, datetime
 
     import duckdb
 
     from tablelog.catalog import CatalogState
+    from tablelog.ops.planned import Planned
     from tablelog.ops.verify import Verification
     from tablelog.sql.parameters import Parameters
     from tablelog.store.base import ObjectStore
@@ -147,18 +154,52 @@ class Lake:
         for expression in options.checks.values():
             ENGINE.parse_condition(expression, metadata.schema)
         path = self._free_folder(names_now, table_name, metadata.table_id)
-        store = PrefixedStore(self.store, path)
+        store = table_store(self.store, path)
         written = None
         if reader is not None:
             check, keys = row_check(metadata.checks), key_check(store, metadata)
             written = write_rows(store, metadata, reader, check, keys=keys, inline=False, on_progress=on_progress)
-        history = TableHistory(store)
-        draft = Drafting(history, store).draft_of(draft_create(metadata, written, about))
-        if FollowedLog(store, names.LOG, history).create(draft) is None:
-            raise ConflictError(f"another writer is making a table at {store.url}; look at lake.tables() and try again")
         entry = TableEntry(id=metadata.table_id, name=table_name, path=path)
-        self._catalog.create_table(entry, about)
-        return self._hold(entry, history)
+        return self._begin(entry, draft_create(metadata, written, about), about)
+
+    def clone_table(
+        self,
+        source: str,
+        name: str,
+        *,
+        version: int | None = None,
+        timestamp: str | datetime | date | None = None,
+        tag: str | None = None,
+        info: Mapping[str, Any] | None = None,
+    ) -> Table:
+        """Make a table of its own from a version, a moment or a tag of another one, or its newest version.
+
+        No data is copied. The clone has the rows, columns, rules and settings of that version and a history that begins
+        there; its tags, its consumers and what becomes of it are its own. Files that it uses stay as long as it needs
+        them, whatever becomes of the source.
+
+        Raises:
+            NotFoundError: there is no such table, version or tag, or it has expired.
+            InvalidError: the name is taken.
+
+        """
+        about = commit_info(info)
+        names_now = self._catalog.state()
+        found, table_name = require(names_now, parse_name(source)), spelled(names_now, parse_name(name))
+        require_free(names_now, table_name)
+        origin = self._hold(found)
+        is_newest = (version, timestamp, tag) == (None, None, None)
+        state = origin.snapshot().state if is_newest else origin.at(version, timestamp, tag).state
+        table_id = env.new_id()
+        entry = TableEntry(id=table_id, name=table_name, path=self._free_folder(names_now, table_name, table_id))
+        told = {**about, "change": f"of {found.name} version {state.version}"}
+        planned, folders = draft_clone(state, table_store(self.store, found.path), found.path, table_id, told)
+        # The source comes first: from then on it keeps the version, and as long as it uses files of others, so do they.
+        for folder in (found.path, *sorted(folders - {found.path})):
+            lender = Committing(table_store(self.store, folder))
+            clone = SetClone(name=table_id, path=entry.path, version=state.version)
+            register_clone(lender, clone, is_source=folder == found.path, info={**about, "change": f"as {table_name}"})
+        return self._begin(entry, planned, about)
 
     def table(self, name: str) -> Table:
         """The table of that name. One get.
@@ -269,12 +310,26 @@ class Lake:
         """What a query sees of the catalog. One get."""
         return Names(self._catalog.state(), self._hold)
 
+    def _begin(self, entry: TableEntry, planned: Planned, about: Mapping[str, Any]) -> Table:
+        """Commit version 0 of a table, and its name."""
+        store = table_store(self.store, entry.path)
+        history = TableHistory(store)
+        draft = Drafting(history, store).draft_of(planned)
+        try:
+            created = FollowedLog(store, names.LOG, history).create(draft)
+        except FoldedError as error:
+            raise ConflictError(f"making {entry.name} took so long that a vacuum has given it up; try again") from error
+        if created is None:
+            raise ConflictError(f"another writer is making a table at {store.url}; look at lake.tables() and try again")
+        self._catalog.create_table(entry, about)
+        return self._hold(entry, history)
+
     def _hold(self, entry: TableEntry, history: TableHistory | None = None) -> Table:
         """One `Table` per name and id, so that what was read of its log is kept."""
         with self._lock:
             held = self._tables.get((entry.id, entry.name))
             if held is None:
-                held = Table(PrefixedStore(self.store, entry.path), str(entry.name), history)
+                held = Table(table_store(self.store, entry.path), str(entry.name), history)
                 self._tables[entry.id, entry.name] = held
             return held
 

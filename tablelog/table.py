@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from tablelog import changing, upkeep, versions
+from tablelog import changing, compacting, upkeep, versions
 from tablelog.alter import Alter
 from tablelog.committing import Committing, application, take_over
 from tablelog.consumer import Consumer
@@ -19,7 +19,7 @@ from tablelog.ops.removing import Removing
 from tablelog.provenance import commit_info
 from tablelog.readable import Readable
 from tablelog.snapshot import Snapshot
-from tablelog.store.open import open_store
+from tablelog.store.in_lake import open_table_store
 from tablelog.transaction import Isolation, Transaction
 from tablelog.watching import watch
 from tablelog.writer import Writer
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from tablelog.ops.planned import Planned
     from tablelog.ops.verify import Verification
     from tablelog.store.base import ObjectStore
+    from tablelog.vacuumed import Vacuum
     from tablelog.watching import Event
 
     Info = Mapping[str, Any] | None
@@ -310,7 +311,7 @@ class Table(Readable):
     # ------------------------------------------------------------------ upkeep
 
     def compact(
-        self, *, full: bool = False, info: Info = None, on_progress: Callable[[upkeep.Progress], None] | None = None
+        self, *, full: bool = False, info: Info = None, on_progress: Callable[[compacting.Progress], None] | None = None
     ) -> Commit | None:
         """Put rows inside the log and small files together, bring levels into shape, leave out what is deleted.
 
@@ -321,7 +322,7 @@ class Table(Readable):
         No version's rows change, and no writer fails because of it: what others do meanwhile is carried over, or the
         files in question are left for another time.
         """
-        return upkeep.compact(self._table, info, full=full, on_progress=on_progress)
+        return compacting.compact(self._table, info, full=full, on_progress=on_progress)
 
     def keep_compact(
         self,
@@ -330,7 +331,7 @@ class Table(Readable):
         patience: float = PATIENCE_S,
         stop: Callable[[], bool] = lambda: False,
         on_event: Callable[[Event, Commit | None], None] = lambda _event, _commit: None,
-        on_progress: Callable[[upkeep.Progress], None] | None = None,
+        on_progress: Callable[[compacting.Progress], None] | None = None,
     ) -> None:
         """Compact whenever that is worth it, looking every so many seconds, until `stop()` says so.
 
@@ -352,6 +353,15 @@ class Table(Readable):
 
         """
         return upkeep.expire(self._table, self.name, keep, info)
+
+    def vacuum(self, *, grace: str | timedelta = "7 days", dry_run: bool = False, info: Info = None) -> Vacuum:
+        """Remove objects that no version and no clone needs; the answer says for each object why it stays or goes.
+
+        They are written down first, and removed by a call that comes at least `grace` later. A writer who takes longer
+        than that gets `ConflictError`. With `dry_run` nothing changes, and the time is this machine's. If a clock is
+        wrong, or the listing lacks something (`StoreError`, `CorruptionError`), nothing is removed.
+        """
+        return upkeep.vacuum(self._table, self.name, grace, info, dry_run=dry_run)
 
     def verify(self, *, data: bool = True) -> Verification:
         """Look at everything that the table consists of, and say what is wrong and where. Changes nothing.
@@ -382,13 +392,13 @@ class Table(Readable):
 
 
 def open_table(url: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None) -> Table:
-    """The table in a folder, without any catalog.
+    """The table in a folder, without any catalog. A clone finds the lake that it lies in.
 
     Raises:
         NotFoundError: there is no table there.
 
     """
-    store = open_store(url, storage_options)
+    store = open_table_store(url, storage_options)
     table = Table(store, str(store.url).rstrip("/").rpartition("/")[2])
     table.snapshot()
     return table

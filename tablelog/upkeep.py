@@ -1,29 +1,38 @@
-"""What keeps a table in shape and changes no row: compaction, expiry, verification, repair."""
+"""What keeps a table in shape and changes no row: compaction, expiry, vacuum, verification, repair."""
 
 from __future__ import annotations
 
-import warnings
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from tablelog import env
-from tablelog.engines.arranged import arranged
-from tablelog.errors import ConflictError, CorruptionError, StoreError, TablelogError
+from tablelog.errors import ConflictError, CorruptionError, StoreError
 from tablelog.format import names
+from tablelog.format.actions import SetClone, SetVacuumed
 from tablelog.log.history import TableHistory
-from tablelog.ops.compact import Compacting
-from tablelog.ops.compaction import choose
-from tablelog.ops.expire import Expiry, empty_commits, parse_keep
-from tablelog.ops.health import COMPACTED_BYTES
+from tablelog.ops.expire import Expiry, empty_commits, parse_keep, parse_span
 from tablelog.ops.log_check import LogCheck
-from tablelog.ops.policy import compacts_itself, frugal, thorough
-from tablelog.ops.riding import together
+from tablelog.ops.needs import Asking, listed_commits
+from tablelog.ops.planned import Planned
+from tablelog.ops.vacuum import (
+    Fate,
+    clipped,
+    decide,
+    encode_list,
+    is_named,
+    look,
+    store_time_us,
+    unlisted,
+)
 from tablelog.ops.verify import verify_table
 from tablelog.provenance import commit_info
+from tablelog.store.base import is_far, sweep
+from tablelog.store.together import together
+from tablelog.vacuumed import Vacuum
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping
     from datetime import timedelta
     from typing import Any
 
@@ -31,147 +40,12 @@ if TYPE_CHECKING:
     from tablelog.format.actions import Action
     from tablelog.log.facts import Commit
     from tablelog.log.state import TableState
-    from tablelog.ops.planned import Planned
-    from tablelog.ops.policy import Compaction
+    from tablelog.ops.needs import Needs
+    from tablelog.ops.vacuum import Verdict
     from tablelog.ops.verify import Verification
 
-
-PASSING_EVERY: Final = 16
-"""The writer of every so many versions looks whether files had better be put together."""
-_STEPS_MAX: Final = 1_000_000
-_LOST_MAX: Final = 3
-"""Steps in a row that others did meanwhile; they are at it, then."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far a compaction has come."""
-
-    steps: int
-    """Steps that are committed."""
-    rows: int
-    """Rows that are written, over all steps."""
-    rows_total: int
-    """Rows of those steps and the present one; more may follow."""
-
-
-def compact(
-    table: Committing,
-    info: Mapping[str, Any] | None,
-    *,
-    full: bool = False,
-    on_progress: Callable[[Progress], None] | None = None,
-) -> Commit | None:
-    """See `Table.compact`."""
-    policy, about = thorough(table.newest().properties, full=full), commit_info(info)
-    last: Commit | None = None
-    steps = lost = rows = rows_total = 0
-    ours: dict[str, int] = {}
-    begun = _Begun(table.log.refresh().version, env.now_us())
-
-    def advance(row_count: int) -> None:
-        nonlocal rows
-        rows += row_count
-        if on_progress is not None:
-            on_progress(Progress(steps=steps, rows=rows, rows_total=rows_total))
-
-    for _ in range(_STEPS_MAX):
-        compaction = choose(table.log.refresh(), policy)
-        if compaction is None or lost == _LOST_MAX or begun.is_over(compaction, ours):
-            break
-        rows_total += compaction.row_count
-        compacting = Compacting(table.store, compaction, arranged, advance)
-        commit = _commit_step(table, compacting, about)
-        lost = 0 if commit else lost + 1
-        if commit is None:
-            continue
-        last, steps = commit, steps + 1
-        ours |= compacting.levels
-        advance(0)
-    return last
-
-
-@dataclass(frozen=True, slots=True)
-class _Begun:
-    """When steps began: what comes in later is left to whoever comes later, or there might be no end of it."""
-
-    version: int
-    now_us: int
-
-    def is_over(self, compaction: Compaction, ours: Mapping[str, int]) -> bool:
-        """Whether a step is only about files that came in since, or that were made for the very level they are on."""
-        files = list(compaction.files)
-        if all(ours.get(file.path) == level for file, level in files):
-            return True
-        others = [self._is_later(file.path) for file, _ in files if file.path not in ours]
-        return bool(others) and all(others)
-
-    def _is_later(self, path: str) -> bool:
-        inlined = names.parse_inlined(path)
-        made_us = names.made_us(path)
-        return inlined[0] > self.version if inlined else made_us is not None and made_us > self.now_us
-
-
-def _commit_step(table: Committing, compacting: Compacting, about: Mapping[str, Any]) -> Commit | None:
-    def plan(state: TableState) -> Planned:
-        planned = compacting.plan(state, about)
-        if planned is None:
-            raise _NothingLeftError
-        return planned
-
-    try:
-        return table.commit(plan)
-    except _NothingLeftError:
-        return None
-
-
-class _NothingLeftError(Exception):
-    """Somebody else did it meanwhile."""
-
-
-class Passing:
-    """Files put together by a writer in passing: a step of compaction that rides inside the commit of an operation.
-
-    The writer of every 16th version looks whether there is something to do, unless others commit at the same time. It
-    costs no commit; one put per file written. The operation never fails because of it.
-    """
-
-    def __init__(self, table: Committing) -> None:
-        """Nothing is looked at yet."""
-        self._table = table
-        self._compacting: Compacting | None = None
-        self._looked = not table.is_calm
-
-    def plan(self, state: TableState, operation: Callable[[TableState], Planned]) -> Planned:
-        """What an operation wants of a state, with the step if there is one and it still fits."""
-        try:
-            step = self._step(state)
-        except TablelogError as error:
-            self._compacting, step = None, ()
-            message = f"files of {self._table.store.url} could not be put together in passing: {error}"
-            warnings.warn(message, UntidyWarning, stacklevel=2)
-        if not step or self._compacting is None:
-            return operation(state)
-        planned = operation(state.after(step))
-        both = together(step, self._compacting.sources, planned.actions)
-        if both is None:
-            return operation(state)
-        made = sum(file.size_bytes for file in self._compacting.written)
-        return replace(planned, actions=both, info={**planned.info, COMPACTED_BYTES: made})
-
-    def _step(self, state: TableState) -> Sequence[Action]:
-        if not self._looked and (state.version + 2) % PASSING_EVERY == 0:
-            self._looked = True
-            properties = state.metadata.properties
-            found = choose(state, frugal(properties)) if compacts_itself(properties) else None
-            if found is not None:
-                self._compacting = Compacting(self._table.store, found, arranged, lambda _: None)
-        planned = None if self._compacting is None else self._compacting.plan(state, {})
-        return () if planned is None else planned.actions
-
-
-class UntidyWarning(UserWarning):
-    """What keeps a table fast to read could not be done; the commit is not affected."""
+_LOOKS: Final = 2
+"""How often a folder is listed that seems to lack something: it may have come, or have been removed, meanwhile."""
 
 
 def expire(table: Committing, name: str, keep: int | str | timedelta, info: Mapping[str, Any] | None) -> Commit | None:
@@ -206,6 +80,104 @@ def _empty_commits(table: Committing) -> None:
     """Empty the commits that the base stands for, as far as somebody who died has not done so."""
     if table.history.base is not None:
         empty_commits(table.store, names.LOG, table.history.base, table.history.base_digest)
+
+
+def vacuum(
+    table: Committing, name: str, grace: str | timedelta, info: Mapping[str, Any] | None, *, dry_run: bool
+) -> Vacuum:
+    """See `Table.vacuum`."""
+    about, grace_us = commit_info(info), parse_span("grace", grace)
+    table.log.refresh()
+    now_us = env.now_us() if dry_run else store_time_us(table.store)
+    vacuuming = _Vacuuming(table, now_us, grace_us, is_dry=dry_run)
+    needs, verdicts = vacuuming.first()
+    answer = Vacuum(
+        name=name, version=None, is_dry=dry_run, grace_us=grace_us, asked=needs.asked, objects=verdicts, leftovers=0
+    )
+    before_us = max(0, now_us - grace_us)
+    if dry_run:
+        return replace(answer, leftovers=sweep(table.store, "", before_us, dry_run=True))
+
+    def plan(state: TableState) -> Planned | None:
+        nonlocal needs, verdicts
+        needs, verdicts = vacuuming.again(state)
+        going = [verdict for verdict in verdicts if is_named(verdict)]
+        if not going:
+            return None
+        counts = {"objects_removed": len(going), "bytes_removed": sum(verdict.size_bytes for verdict in going)}
+        actions: list[Action] = [
+            SetVacuumed(before_us=before_us),
+            *(SetClone(name=clone, path=None) for clone in needs.done),
+        ]
+        return Planned(operation="vacuum", actions=actions, info={**counts, **about})
+
+    if any(map(is_named, verdicts)):
+        commit = table.commit_if_any(plan)
+        answer = replace(answer, version=None if commit is None else commit.version)
+    try:
+        leftovers = vacuuming.carry_out(verdicts)
+    except StoreError as error:
+        raise StoreError(
+            f"not all that nobody needs is removed: {error}; vacuum() will go on", maybe_applied=True
+        ) from error
+    return replace(answer, asked=needs.asked, objects=verdicts, leftovers=leftovers)
+
+
+class _Vacuuming:
+    """One vacuum: what was seen at its beginning, held against each state that the table has meanwhile."""
+
+    def __init__(self, table: Committing, now_us: int, grace_us: int, *, is_dry: bool) -> None:
+        self._table = table
+        self._now_us = now_us
+        self._grace_us = grace_us
+        self._is_dry = is_dry
+        self._asking = Asking(table.store, table.history)
+
+    def first(self) -> tuple[Needs, tuple[Verdict, ...]]:
+        """What is needed and what becomes of each object, at first sight.
+
+        Raises:
+            StoreError: the listing is not whole.
+            CorruptionError: an object that is needed is missing.
+
+        """
+        store, before_us = self._table.store, self._now_us - self._grace_us
+        lacking: list[str] = []
+        for _ in range(_LOOKS):
+            state = self._table.log.refresh()
+            if not self._is_dry:
+                self._asking.give_up(state, before_us)
+            self._folder = look(store)
+            commits = listed_commits(self._folder.listing).items()
+            self._commits = [version for version, info in commits if info.size_bytes]
+            self._actions = [
+                key
+                for key, info in self._folder.listing.items()
+                if key.startswith(names.LOG + names.ACTIONS) and info.modified_us <= before_us
+            ]
+            needs, verdicts = self.again(state)
+            lacking = unlisted(needs, self._folder)
+            if not lacking:
+                return needs, verdicts
+        raise clipped(store, lacking)
+
+    def again(self, state: TableState) -> tuple[Needs, tuple[Verdict, ...]]:
+        """The same for another state; the folder is not listed again: what has come since is nobody's to remove."""
+        commits = {*self._commits, *range(max(self._commits, default=-1) + 1, state.version + 1)}
+        needs = self._asking.needs(state, self._actions, commits)
+        return needs, decide(needs, self._folder, self._now_us, self._grace_us)
+
+    def carry_out(self, verdicts: tuple[Verdict, ...]) -> int:
+        """Write down what was found for the first time, and remove what may go; how many unfinished files went."""
+        store, side_by_side = self._table.store, is_far(self._table.store)
+        noted = [verdict.key for verdict in verdicts if verdict.fate is Fate.NOTED]
+        if noted:
+            store.put(names.vacuum_list(env.new_id()), encode_list(noted))
+        going = [verdict.key for verdict in verdicts if verdict.fate is Fate.REMOVED]
+        lists = [key for key in going if key.startswith(names.VACUUM)]
+        together(store.delete, [key for key in going if key not in set(lists)], side_by_side=side_by_side)
+        together(store.delete, lists, side_by_side=side_by_side)
+        return sweep(store, "", max(0, self._now_us - self._grace_us))
 
 
 def verify(table: Committing, *, data: bool) -> Verification:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tablelog.committing import Committing
+    from tablelog.format.actions import SetClone
     from tablelog.log.facts import Commit
     from tablelog.log.state import TableState
 
@@ -140,6 +142,27 @@ def tag(table: Committing, name: str, version: int | None, timestamp: Moment, in
             raise InvalidError(f"the tag {name!r} stands for version {known} already; untag({name!r}) takes it away")
         _refuse_expired(state, tagged, "tagged")
         return Planned(operation="tag", actions=[SetTag(name=name, version=tagged)], info=about)
+
+    return table.commit(plan)
+
+
+def register_clone(table: Committing, clone: SetClone, *, is_source: bool, info: Mapping[str, Any]) -> Commit:
+    """Tell a table that a clone is about to use its files.
+
+    Its source, that the clone begins with `clone.version`, which does not expire before the clone's log is there.
+    Others whose files that version uses keep them as long as the source does; for them it is the version of now.
+
+    Raises:
+        NotFoundError: the version has expired meanwhile.
+
+    """
+    table.log.refresh()
+
+    def plan(state: TableState) -> Planned:
+        if not is_source:
+            return Planned(operation="clone", actions=[replace(clone, version=state.version)], info=info)
+        _refuse_expired(state, clone.version, "cloned")
+        return Planned(operation="clone", actions=[clone], info=info)
 
     return table.commit(plan)
 

@@ -6,16 +6,16 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from tablelog import env
+from tablelog.compacting import compact
 from tablelog.errors import FencedError
 from tablelog.lease import Lease
-from tablelog.upkeep import compact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tablelog.committing import Committing
+    from tablelog.compacting import Progress
     from tablelog.log.facts import Commit
-    from tablelog.upkeep import Progress
 
 LEASE: Final = "compaction"
 

@@ -19,9 +19,9 @@ from tablelog.watching import Event
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tablelog.compacting import Progress
     from tablelog.log.facts import Commit
     from tablelog.table import Table
-    from tablelog.upkeep import Progress
 
 
 def compact(

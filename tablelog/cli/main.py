@@ -27,6 +27,7 @@ from tablelog.cli.ls import ls
 from tablelog.cli.output import err
 from tablelog.cli.show import show
 from tablelog.cli.sql import sql
+from tablelog.cli.vacuum import vacuum
 from tablelog.cli.verify import verify
 from tablelog.errors import TablelogError
 from tablelog.provenance import VERSION
@@ -97,6 +98,7 @@ app.command()(restore)
 app.command()(revert)
 app.command()(compact)
 app.command()(expire)
+app.command()(vacuum)
 app.command()(verify)
 app.command()(copy)
 

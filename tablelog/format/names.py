@@ -10,6 +10,8 @@
     deletes/0192f3c4-….puffin                             deletion vectors of one commit
     _leases/compaction.json                               a sign of life of who does something that one shall do
     _consumers/daily%20report/00000000000000000003.json   a log of how far a reader of changes has come
+    _vacuum/0192f3c4-….json                               objects that nothing needed when this one was written
+    _vacuum/probe-0192f3c4-…                              asks a store what time it is, and is deleted again
 
 Segments and bases are named by the complement of their last version, because stores list names in ascending order:
 one page of a listing begins with the newest.
@@ -19,6 +21,10 @@ them, `_catalog/probe-0192f3c4-…`, by which a store shows that it refuses to c
 
 Rows that ride inside a commit are a file to the rest of the log; its path is made up of the commit's name and the place
 of the add among the commit's actions: `_log/00000000000000000042.json#0`. No object has a name with `#`.
+
+A clone's log names files of other tables of its lake, `_lake/` and their keys from the lake's root:
+`_lake/sales/orders/data/0192f3c4-….parquet`. A table's folder never has an object of such a name; the table's store
+(`store.in_lake`) looks for it in the lake. Nothing but data files and vectors can be named so.
 
 All names are relative to the folder of their table, so the folder can be moved or copied as a whole.
 """
@@ -36,6 +42,8 @@ DATA: Final = "data/"
 DELETES: Final = "deletes/"
 CONSUMERS: Final = "_consumers/"
 LEASES: Final = "_leases/"
+VACUUM: Final = "_vacuum/"
+LAKE: Final = "_lake/"
 
 VERSION_MAX: Final = 10**20 - 1
 _COMMIT: Final = re.compile(r"(\d{20})\.json")
@@ -47,7 +55,13 @@ COPYING: Final = "copying.json"
 _SEGMENT: Final = re.compile(r"segments/(\d{20})-([1-9]\d{0,19})\.parquet")
 _BASE: Final = re.compile(r"base/(\d{20})\.parquet")
 _INLINED: Final = re.compile(r"_log/(\d{20})\.json#(0|[1-9]\d{0,8})")
-_MADE: Final = re.compile(r"(?:^|/)([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}\.[a-z]+$")
+_CONSUMED: Final = re.compile(r"_consumers/([^/]+)/(.+)")
+_ID: Final = "[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+_MADE: Final = re.compile(
+    rf"(?:(data)/|(deletes)/|(_log/actions)/|(_vacuum)/(?:probe-)?)({_ID})(?(1)\.parquet)(?(2)\.puffin)(?(3)\.parquet)"
+    rf"(?(4)(?:\.json)?)"
+)
+_LENT: Final = re.compile(r"_lake/([^_/][^/]*(?:/[^_/][^/]*)*)/((?:data|deletes)/[^/]+)")
 _UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f\\:*?\"<>|\ud800-\udfff]")
 PATH_BYTES_MAX: Final = 1024
 _FOLDER_LENGTH: Final = 100
@@ -162,16 +176,6 @@ def parse_inlined(path: str) -> tuple[int, int] | None:
     return (int(match[1]), int(match[2])) if match else None
 
 
-def made_us(path: str) -> int | None:
-    """When whoever wrote an object began, µs since 1970-01-01 UTC by the writer's clock; None if its name says nothing.
-
-    >>> made_us("data/0192f3c4-5b6a-7000-8000-000000000000.parquet")
-    1730666584938000
-    """
-    match = _MADE.search(path)
-    return int(match[1] + match[2], 16) * 1000 if match else None
-
-
 def consumer(name: str) -> str:
     """Prefix of the log of a consumer's positions."""
     return f"{CONSUMERS}{folder(name)}/"
@@ -182,8 +186,59 @@ def lease(name: str) -> str:
     return f"{LEASES}{folder(name)}.json"
 
 
+def parse_consumer(key: str) -> tuple[str, str] | None:
+    """Folder of a consumer's log and the name inside it that a key names; None if it is another key."""
+    match = _CONSUMED.fullmatch(key)
+    return (match[1], match[2]) if match else None
+
+
+def vacuum_list(list_id: str) -> str:
+    """Name of a list of objects that nothing needs."""
+    return f"{VACUUM}{list_id}.json"
+
+
+def vacuum_probe(probe_id: str) -> str:
+    """Name of an object that asks a store for the time, and is deleted again."""
+    return f"{VACUUM}probe-{probe_id}"
+
+
+def lent(folder: str, path: str) -> str:
+    """Path in a clone's log of a file that a table lends it whose folder, from the lake's root, is `folder`.
+
+    What that table has borrowed itself keeps its path.
+
+    >>> lent("sales/orders", "data/a.parquet"), lent("x", "_lake/orders/data/a.parquet")
+    ('_lake/sales/orders/data/a.parquet', '_lake/orders/data/a.parquet')
+    """
+    return path if path.startswith(LAKE) else f"{LAKE}{folder}/{path}"
+
+
+def parse_lent(path: str) -> tuple[str, str] | None:
+    """Folder and path there of a file of another table of the lake; None if it is the table's own.
+
+    >>> parse_lent("_lake/sales/orders/data/a.parquet"), parse_lent("data/a.parquet")
+    (('sales/orders', 'data/a.parquet'), None)
+    """
+    match = _LENT.fullmatch(path)
+    return (match[1], match[2]) if match else None
+
+
+def made_us(key: str) -> int | None:
+    """When the name of a data file, of vectors, of file actions or of a vacuum's object was made, µs since 1970.
+
+    None for all other names. It is the clock of whoever made it, to the millisecond, rounded down.
+
+    >>> made_us("data/0192f3c4-0000-7abc-8def-0123456789ab.parquet"), made_us("data/a.parquet")
+    (1730666561536000, None)
+    """
+    match = _MADE.fullmatch(key)
+    return int(match[5].replace("-", "")[:12], 16) * 1000 if match else None
+
+
 def check_path(path: object) -> str:
     """A path as a log may name it: relative, inside the table's folder, and the same on every system.
+
+    Or that of a data file, or of vectors, of another table of the lake.
 
     Raises:
         CorruptionError: it points outside, is absolute, has a scheme, or could be read in two ways.
@@ -193,6 +248,10 @@ def check_path(path: object) -> str:
         raise CorruptionError(f"{path!r} is not a path of a table's file")
     if _UNSAFE.search(path) or any(map(_is_odd, path.split("/"))):
         raise CorruptionError(f"path {path!r} in the log does not stay inside the table's folder; refusing to read it")
+    if path.startswith(LAKE) and parse_lent(path) is None:
+        raise CorruptionError(
+            f"path {path!r} in the log names nothing that another table could lend; refusing to read it"
+        )
     return path
 
 

@@ -175,14 +175,14 @@ class FollowedLog(Generic[State]):
         """
         for attempt in range(ATTEMPTS_MAX):
             with self._lock:
-                state, head, base = self.known(), self._history.lineage.head, self._history.base
+                state, head = self.known(), self._history.lineage.head
             try:
                 draft = plan(state)
             except CorruptionError:
                 self.refresh()
-                if self._history.base == base:
+                if self._history.lineage.head == head:
                     raise
-                continue  # rows inside commits that it was to read moved and expired meanwhile
+                continue  # what it was to read may have moved and expired meanwhile, and be gone
             began_s = env.monotonic_s()
             try:
                 outcome = self._log.append(draft, after=head)

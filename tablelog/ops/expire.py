@@ -11,7 +11,11 @@ touched, nor are segments and older bases: they are what `vacuum` removes.
 
 The base ends with a whole range of the log's fan-out, so up to that many commits before the horizon stay as they are.
 It also ends before the first commit that holds rows which somebody may still read: `compact` moves them to files, and
-an expiry after that goes on. Versions with a tag do not expire, nor do those after them.
+an expiry after that goes on.
+
+Three things hold the horizon, so that it does not pass their version: a tag; the position of a consumer, who has not
+taken the changes after it yet; and a clone whose log is not there yet. Whoever makes it has told this table with which
+version it begins, and nobody can see yet which files it uses.
 """
 
 from __future__ import annotations
@@ -29,13 +33,15 @@ from tablelog.format.actions import SetHorizon
 from tablelog.log.merging import cut, fold, merge
 from tablelog.log.opening import put_segment
 from tablelog.log.parts import Segment
+from tablelog.log.positions import positions
 from tablelog.ops.planned import Planned
 from tablelog.parquet.sealed import open_sealed
 from tablelog.store.base import is_far
+from tablelog.store.in_lake import place_of
 from tablelog.store.together import together
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from tablelog.log.history import TableHistory
@@ -74,24 +80,33 @@ def parse_keep(keep: object) -> Keep:
         InvalidError: it is none of these, negative, or no version at all.
 
     """
-    if isinstance(keep, dt.timedelta):
-        if keep < dt.timedelta(0):
-            raise InvalidError(f"keep={keep!r} is in the future; give how long ago history shall begin")
-        return Keep(None, keep // dt.timedelta(microseconds=1))
-    if isinstance(keep, str):
-        match = _SPAN.fullmatch(keep)
-        if match is None:
-            raise InvalidError(
-                f"keep={keep!r} is no span of time; write it as '30 days', '12 hours' or '2 weeks', or give a number "
-                f"of versions or a timedelta"
-            )
-        return Keep(None, int(match[1]) * _UNITS[match[2].lower()] * 1_000_000)
+    if isinstance(keep, str | dt.timedelta):
+        return Keep(None, parse_span("keep", keep, "a number of versions or a timedelta"))
     if isinstance(keep, bool) or not hasattr(keep, "__index__"):
         raise InvalidError(f"keep={keep!r} says not what to keep; give '30 days', a timedelta or a number of versions")
     versions = operator.index(keep)
     if versions < 1:
         raise InvalidError(f"keep={keep!r} would keep no version; the newest one always stays, so give 1 or more")
     return Keep(versions, None)
+
+
+def parse_span(option: str, span: str | dt.timedelta, other: str = "a timedelta") -> int:
+    """Microseconds in a span of time, `"7 days"` or a timedelta. `option` and `other` are for the message.
+
+    Raises:
+        InvalidError: it is none, or negative.
+
+    """
+    if isinstance(span, dt.timedelta):
+        if span < dt.timedelta(0):
+            raise InvalidError(f"{option}={span!r} is in the future; give how long ago, as a span that is not negative")
+        return span // dt.timedelta(microseconds=1)
+    match = _SPAN.fullmatch(span) if isinstance(span, str) else None
+    if match is None:
+        raise InvalidError(
+            f"{option}={span!r} is no span of time; write it as '30 days', '12 hours' or '2 weeks', or give {other}"
+        )
+    return int(match[1]) * _UNITS[match[2].lower()] * 1_000_000
 
 
 class Expiry:
@@ -109,7 +124,10 @@ class Expiry:
         """The new horizon and base; None if nothing is older than the horizon there is."""
         before = state.metadata.horizon
         horizon = self._keep.horizon(self._history, state.version, self._now_us)
-        horizon = min(horizon, *state.metadata.tags.values(), horizon)  # what has a name does not expire
+        horizon = min((*state.metadata.tags.values(), horizon))  # what has a name does not expire
+        if horizon <= before.version:
+            return None
+        horizon = min((*map(_position, positions(self._store).values()), *self._begun(state), horizon))
         if horizon <= before.version:
             return None
         base_last, digest = before.base_last, before.base_digest
@@ -121,6 +139,14 @@ class Expiry:
         return Planned(
             operation="expire", actions=(action,), info={**info, "change": f"keep from version {horizon} on"}
         )
+
+    def _begun(self, state: TableState) -> Iterator[int]:
+        """Versions with which clones begin that have no log yet. A head for each clone."""
+        for clone in state.metadata.clones.values():
+            try:
+                place_of(self._store).root.head(f"{clone.path}/{names.LOG}{names.commit(0)}")
+            except NotFoundError:
+                yield clone.version
 
     def _first_with_rows(self, horizon: int) -> int:
         """The first commit whose rows inside it are in the table at the horizon or later: it cannot be emptied.
@@ -148,10 +174,15 @@ class Expiry:
                 sealed = open_sealed(self._store, key)
                 sealed.check_all()
                 digest = sealed.digest
-            except CorruptionError:  # left by somebody who died; nothing speaks of it yet
+            except (CorruptionError, NotFoundError):  # left by somebody who died, or vacuumed; nothing speaks of it yet
                 self._store.put(key, data)
             self._digests[last] = digest
         return self._digests[last]
+
+
+def _position(version: int) -> int:
+    """The version that a consumer who has taken the changes up to another one must be able to read."""
+    return max(version, 0)
 
 
 def empty_commits(store: ObjectStore, prefix: str, last: int, digest: str | None) -> int:

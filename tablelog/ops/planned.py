@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from tablelog.format import names
 from tablelog.format.action_json import encode_action
-from tablelog.format.actions import AddFile, RemoveFile, RequireFeature, features_of
+from tablelog.format.actions import AddFile, FileActions, RemoveFile, RequireFeature, features_of
 from tablelog.log.actions_object import outsourced
 from tablelog.log.commits import Draft
 from tablelog.log.facts import commit_of
@@ -45,14 +46,18 @@ class Drafting:
         self._wanted: Sequence[Action] = ()
         self._few: tuple[Action, ...] = ()
 
-    def draft_of(self, planned: Planned) -> Draft:
+    def draft_of(self, planned: Planned, vacuumed_us: int = 0) -> Draft:
         """The commit to try. One put if it has so many files that they need an object of their own.
+
+        Objects of names made before `vacuumed_us` may be gone: that one is put again if it is so old.
 
         Raises:
             InvalidError: nobody could read it again.
 
         """
-        if not self._few or planned.actions != self._wanted:
+        objects = (names.made_us(names.LOG + each.path) for each in self._few if isinstance(each, FileActions))
+        is_gone = any(made_us is not None and made_us < vacuumed_us for made_us in objects)
+        if not self._few or is_gone or planned.actions != self._wanted:
             self._wanted = planned.actions
             self._few = outsourced(self._store, planned.actions, self._history.reader)
         known = self._history.features

@@ -9,7 +9,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tablelog.errors import TablelogError
+from tablelog.errors import NotFoundError, TablelogError
 from tablelog.format import names
 from tablelog.log.file_rows import file_actions
 from tablelog.log.merging import merge
@@ -19,7 +19,7 @@ from tablelog.store.base import ByteRange, is_far
 from tablelog.store.together import together
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from tablelog.format.actions import AddFile
     from tablelog.log.history import TableHistory
@@ -74,6 +74,7 @@ def verify_table(check: LogCheck, history: TableHistory, *, read: bool) -> Verif
     store = check.store
     sizes = {info.key: info.size_bytes for info in store.list("") if not info.key.startswith(names.LOG)}
     files = list(_retained_files(history))
+    sizes |= _lent_sizes(store, files)
     once = {(file.path, file.size_bytes, file.crc32): file for file in files}  # each comes again with each vector
     dirty = [file for file in files if file.deleted is not None]
     schemas = history.schemas if history.lineage.parts else {}
@@ -115,6 +116,21 @@ def verify_table(check: LogCheck, history: TableHistory, *, read: bool) -> Verif
         + sum(sizes.get(path, 0) for path in vectors),
         problems=(*check.problems, *(each for each in found if each is not None)),
     )
+
+
+def _lent_sizes(store: ObjectStore, files: Iterable[AddFile]) -> dict[str, int]:
+    """Bytes of files that other tables lend, as far as they are there. A head for each."""
+    vectors = (file.deleted.path for file in files if file.deleted is not None and file.deleted.path is not None)
+    lent = sorted({path for path in (*(file.path for file in files), *vectors) if path.startswith(names.LAKE)})
+
+    def size(path: str) -> int | None:
+        try:
+            return store.head(path).size_bytes
+        except NotFoundError:
+            return None
+
+    found = together(size, lent, side_by_side=is_far(store))
+    return {path: each for path, each in zip(lent, found, strict=True) if each is not None}
 
 
 def _told(place: str, look: Callable[[], object]) -> Problem | None:

@@ -96,12 +96,18 @@ def read_inlined(store: ObjectStore, files: Iterable[AddFile], schemas: Mapping[
     """
 
     def read(file: AddFile) -> pa.RecordBatch:
-        return decode_rows(_content(store, file), schemas[file.schema_id], file.row_count, file.path)
+        return decode_rows(inlined_content(store, file), schemas[file.schema_id], file.row_count, file.path)
 
     return together(read, list(files), side_by_side=is_far(store))
 
 
-def _content(store: ObjectStore, file: AddFile) -> bytes:
+def inlined_content(store: ObjectStore, file: AddFile) -> bytes:
+    """The bytes of a file inside the log. One get if they are not in memory.
+
+    Raises:
+        CorruptionError: the commit is missing or damaged, or does not hold what the log says.
+
+    """
     if file.crc32 is None:
         raise CorruptionError(f"the rows of {file.path} have no checksum in the log")
     place = (store.url, file.path, file.size_bytes, file.crc32)

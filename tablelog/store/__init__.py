@@ -1,6 +1,7 @@
 """Floor 2: stores. Six verbs on named bytes, and wrappers around them."""
 
 from tablelog.store.base import ByteRange, ObjectInfo, ObjectStore, check_key, check_prefix, local_path, sweep, upload
+from tablelog.store.in_lake import TableStore
 from tablelog.store.local import LocalStore
 from tablelog.store.memory import MemoryStore
 from tablelog.store.metrics import MeteredStore, StoreStats
@@ -21,6 +22,7 @@ __all__ = [
     "RetryingStore",
     "S3Store",
     "StoreStats",
+    "TableStore",
     "check_key",
     "check_prefix",
     "local_path",

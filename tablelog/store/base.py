@@ -17,7 +17,7 @@ everything that the storage does wrong, with `maybe_applied=True` whenever a cha
 says so.
 
 Stores stack: a wrapper offers the same six verbs and its `inner` store. What a store can do beyond the verbs
-(`LocalFiles`, `Leftovers`) is asked for with a function that looks through the wrappers.
+(`LocalFiles`, `Leftovers`, …) is asked for with a function that looks through the wrappers.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def local_path(store: ObjectStore, key: str) -> Path | None:
 
     Looks through wrappers.
     """
-    find: Callable[[str], Path | None] | None = _offered(store, "local_path")
+    find: Callable[[str], Path | None] | None = offered(store, "local_path")
     return None if find is None else find(key)
 
 
@@ -152,7 +152,7 @@ def is_far(store: ObjectStore) -> bool:
 
 def upload(store: ObjectStore, key: str) -> Upload | None:
     """Begin an object that is written piece by piece; None where it has to be `put`. Looks through wrappers."""
-    begin: Callable[[str], Upload | None] | None = _offered(store, "upload")
+    begin: Callable[[str], Upload | None] | None = offered(store, "upload")
     return None if begin is None else begin(key)
 
 
@@ -163,11 +163,11 @@ def sweep(store: ObjectStore, prefix: str, older_than_us: int, *, dry_run: bool 
     before `older_than_us` (µs since 1970-01-01 UTC, the store's clock) go, so writes under way are safe. With `dry_run`
     they are only counted. Looks through wrappers.
     """
-    remove: Callable[..., int] | None = _offered(store, "sweep")
+    remove: Callable[..., int] | None = offered(store, "sweep")
     return 0 if remove is None else remove(prefix, older_than_us, dry_run=dry_run)
 
 
-def _offered(store: ObjectStore, extra: str) -> Any:
+def offered(store: ObjectStore, extra: str) -> Any:
     """The method of this name that the store, or the nearest one behind it, has.
 
     Asking for a name is ten times faster than `isinstance` with a protocol, and planning asks for every file.

@@ -13,11 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tablelog import env
 from tablelog.errors import CorruptionError, InvalidError
 from tablelog.format import names
 from tablelog.format.statistics import BOUND_LENGTH_MAX, shorten_max, shorten_min
 from tablelog.format.types import DataType, Decimal, Primitive, Timestamp, TimeUnit
 from tablelog.format.values import decode_value, encode_value, instant_us, promote
+
+LENT = "_lake/sales/%C3%A5r/data/0192f3c4-0000-7abc-8def-0123456789ab.parquet"
 
 
 @pytest.mark.parametrize(
@@ -40,6 +43,19 @@ from tablelog.format.values import decode_value, encode_value, instant_us, promo
         "x" * 2000,
         "a\nb",
         "*",
+        "_lake/x.parquet",
+        "_lake/data/x.parquet",
+        "_lake/orders/x.parquet",
+        "_lake/orders/data/deep/x.parquet",
+        "_lake/orders/_log/data/x.parquet",
+        "_lake/orders/_log/00000000000000000000.json",
+        "_lake/_catalog/data/x.parquet",
+        "_lake/../data/x.parquet",
+        "_lake/orders/../data/x.parquet",
+        "_lake//data/x.parquet",
+        "_lake/orders/data/.x.tmp",
+        "_lake/orders/data/",
+        "_lake/",
     ],
 )
 def test_a_path_that_could_leave_the_table_is_refused(path: object) -> None:
@@ -47,7 +63,9 @@ def test_a_path_that_could_leave_the_table_is_refused(path: object) -> None:
         names.check_path(path)
 
 
-@pytest.mark.parametrize("path", ["data/a.parquet", "a", "data/år/b c.parquet", "..a/b..", "data/%20.parquet"])
+@pytest.mark.parametrize(
+    "path", ["data/a.parquet", "a", "data/år/b c.parquet", "..a/b..", "data/%20.parquet", LENT, "_lakes/x"]
+)
 def test_a_path_inside_the_table_is_accepted(path: str) -> None:
     assert names.check_path(path) == path
 
@@ -67,6 +85,28 @@ def test_a_folder_is_one_safe_part_of_a_path(name: str) -> None:
         return
     assert names.check_path(folder) == folder
     assert "/" not in folder
+
+
+@given(st.lists(st.sampled_from(["orders", "sales", "data", "deletes", "%5Fx"]), min_size=1, max_size=3))
+def test_a_lent_path_reads_back_as_what_it_was_made_of(folders: list[str]) -> None:
+    folder = "/".join(folders)
+    for path in ("data/a.parquet", "deletes/b.puffin"):
+        lent = names.check_path(names.lent(folder, path))
+        assert names.parse_lent(lent) == (folder, path)
+        assert names.lent("other", lent) == lent
+
+
+def test_a_name_says_when_it_was_made() -> None:
+    class Then(env.Env):
+        def now_us(self) -> int:
+            return 1_700_000_000_123_456
+
+    with env.use(Then()):
+        file_id = env.new_id()
+    for key in (names.data_file(file_id), names.deletes_file(file_id), names.LOG + names.actions_file(file_id)):
+        assert names.made_us(key) == 1_700_000_000_123_000
+    for key in ("data/a.parquet", LENT, names.LOG + names.commit(0), f"x/{names.data_file(file_id)}"):
+        assert names.made_us(key) is None
 
 
 VALUES: list[tuple[DataType, Any]] = [

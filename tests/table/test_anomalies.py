@@ -1071,10 +1071,21 @@ class TestConsumers:
             with pytest.raises(error):
                 consumer.seek(wrong)  # type: ignore[arg-type]  # that is what is refused
 
-    def test_history_that_has_expired_is_said_and_the_way_out_is_a_seek(self, tmp_path: Path) -> None:
+    def test_what_a_consumer_has_not_taken_does_not_expire(self, tmp_path: Path) -> None:
         meeting = Meeting(tmp_path, [(1, 1)], properties=FILES | {"log_fan_out": "2"})
         consumer = meeting.ours.consumer("c")
         self.take(consumer)
+        for number in range(2, 9):
+            meeting.theirs.append(as_rows([(number, number)]))
+        meeting.theirs.expire(2)  # as far as it may
+        assert self.take(meeting.cold().consumer("c")) == Counter((number, number) for number in range(2, 9))
+        assert meeting.theirs.expire(2) is not None
+        with pytest.raises(tl.NotFoundError, match="expired"):
+            consumer.seek(3)
+
+    def test_history_that_has_expired_is_said_and_the_way_out_is_a_seek(self, tmp_path: Path) -> None:
+        meeting = Meeting(tmp_path, [(1, 1)], properties=FILES | {"log_fan_out": "2"})
+        consumer = meeting.ours.consumer("c")  # has taken nothing yet, so nobody knows of it
         for number in range(2, 9):
             meeting.theirs.append(as_rows([(number, number)]))
         meeting.theirs.expire(2)
