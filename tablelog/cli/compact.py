@@ -54,7 +54,7 @@ def compact(
     with _bar() as on_progress:
         commit = opened.compact(full=full, on_progress=on_progress)
     if commit is None:
-        facts: dict[str, int | None] = {"version": None, "steps": 0, "files_removed": 0, "files_added": 0}
+        facts: dict[str, int | None] = {"version": None, "files_removed": 0, "files_added": 0}
     else:
         facts = {"version": commit.version, **_steps(opened, before)}
     if as_json:
@@ -70,8 +70,7 @@ def _steps(table: Table, before: int) -> dict[str, int]:
     """What the compactions since a version add up to."""
     history = table.history()
     done = history.filter((history["version"] > before) & (history["operation"] == "compact"))
-    sums = {name: int(done[name].sum()) for name in ("files_removed", "files_added")}
-    return {"steps": done.height, **sums}
+    return {name: int(done[name].sum()) for name in ("files_removed", "files_added")}
 
 
 @contextmanager

@@ -85,7 +85,7 @@ def test_a_filter_stays_when_rows_of_its_file_go_or_come_back(tmp_path: Path) ->
 
 def test_segments_have_the_filters_of_live_files() -> None:
     table = tl.connect(f"memory://{env.new_id()}").create_table(
-        "t", {"id": "int64", "v": "int64"}, key="id", properties=FILES | {"log_fan_out": "4"}
+        "t", {"id": "int64", "v": "int64"}, key="id", properties=FILES | {"log_fan_out": "4", "auto_compact": "off"}
     )
     for number in range(40):
         table.append({"id": [number, 10**6 - number], "v": [number] * 2})
