@@ -22,7 +22,7 @@ from tablelog.ops.removing import Removing
 from tablelog.ops.scan import plan_scan
 from tablelog.ops.write import write_rows
 from tablelog.parquet.contents import read_inlined, read_vectors
-from tablelog.parquet.reader import read_batches
+from tablelog.parquet.reader import read_files
 from tablelog.parquet.vectors import NO_ROWS, bitmap_of
 
 if TYPE_CHECKING:
@@ -156,11 +156,7 @@ class Compacting:
         read_inlined(self._store, [file for file in files if file.is_inlined], metadata.schemas)  # side by side
         vectors = read_vectors(self._store, files)
         places: _Places | None = None
-        rows: Iterable[pa.RecordBatch] = (
-            batch
-            for file in files
-            for batch in read_batches(self._store, file, metadata.schemas[file.schema_id], metadata.schema.fields)
-        )
+        rows: Iterable[pa.RecordBatch] = read_files(self._store, files, metadata.schemas, metadata.schema.fields)
         if merge.sorts:
             plan = replace(plan_scan(state, None, limit=0), files=files)
             places = _Places(plan)

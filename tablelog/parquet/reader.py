@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
@@ -21,10 +22,11 @@ from tablelog.format.types import Field, Timestamp, children, with_children
 from tablelog.parquet.arrow import arrow_schema, arrow_type, default_scalar, type_from_arrow
 from tablelog.parquet.contents import read_inlined, read_vectors
 from tablelog.parquet.vectors import deleted_mask
-from tablelog.store.base import ByteRange, local_path
+from tablelog.store.base import ByteRange, is_far, local_path
+from tablelog.store.together import together
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from tablelog.format.actions import AddFile
     from tablelog.format.layout import ColumnSource
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
 
 BATCH_ROWS: Final = 131_072
 _READ_AHEAD_BYTES: Final = 1 << 20
+_WINDOW_BYTES: Final = 4 << 20
+"""Files that are read side by side; ten times as much in memory."""
+_WINDOW_FILES: Final = 64
 
 
 def read_batches(
@@ -56,6 +61,41 @@ def read_batches(
             yield live
 
 
+def read_files(
+    store: ObjectStore, files: Iterable[AddFile], schemas: Mapping[int, Schema], fields: Sequence[Field]
+) -> Iterator[pa.RecordBatch]:
+    """Rows of files that are in the table, file by file; small files are read side by side, some MB ahead.
+
+    Raises:
+        CorruptionError: as `read_batches`.
+
+    """
+
+    def rows_of(file: AddFile) -> Iterator[pa.RecordBatch]:
+        return read_batches(store, file, schemas[file.schema_id], fields)
+
+    for window in _windows(files):
+        if len(window) == 1:
+            yield from rows_of(window[0])
+            continue
+        for batches in together(lambda file: list(rows_of(file)), window, side_by_side=is_far(store)):
+            yield from batches
+
+
+def _windows(files: Iterable[AddFile]) -> Iterator[list[AddFile]]:
+    """Files in a row that are read together."""
+    window: list[AddFile] = []
+    size_bytes = 0
+    for file in files:
+        if window and (size_bytes + file.size_bytes > _WINDOW_BYTES or len(window) == _WINDOW_FILES):
+            yield window
+            window, size_bytes = [], 0
+        window.append(file)
+        size_bytes += file.size_bytes
+    if window:
+        yield window
+
+
 def read_every_row(
     store: ObjectStore, file: AddFile, written: Schema, fields: Sequence[Field], schema: pa.Schema | None = None
 ) -> Iterator[pa.RecordBatch]:
@@ -71,7 +111,9 @@ def read_every_row(
     with open_parquet(store, file, columns) as parquet:
         # A file without any wanted column still says how many rows of defaults there are.
         read = physical or parquet.schema_arrow.names[:1]
-        for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=read):
+        # Columns of a small file are decoded before another thread would be awake.
+        is_large = file.size_bytes > _READ_AHEAD_BYTES
+        for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=read, use_threads=is_large):
             yield pa.RecordBatch.from_arrays([shaped_column(batch, column) for column in columns], schema=schema)
 
 
@@ -111,12 +153,15 @@ def open_parquet(
     place = f"{store.url}/{file.path}"
     try:
         with _open(store, file) as source:
-            parquet = pq.ParquetFile(source, metadata=footer, read_dictionary=list(encoded), pre_buffer=True)
+            parquet = pq.ParquetFile(
+                source, metadata=footer, read_dictionary=list(encoded), pre_buffer=file.size_bytes > _READ_AHEAD_BYTES
+            )
             if parquet.metadata.num_rows != file.row_count:
                 raise CorruptionError(f"{place} has {parquet.metadata.num_rows} rows, the log says {file.row_count}")
+            stored = parquet.schema_arrow
             for field in (column.physical for column in columns if column.physical is not None):
-                found = type_from_arrow(parquet.schema_arrow.field(field.name).type, field.name)
-                if _bare(found) != _bare(field.type):
+                if not _holds(stored.field(field.name).type, field.type):
+                    found = type_from_arrow(stored.field(field.name).type, field.name)
                     raise CorruptionError(
                         f"{place} has the column {field.name!r} as {found}, the log says {field.type}"
                     )
@@ -125,6 +170,15 @@ def open_parquet(
         raise CorruptionError(f"{place} is in the log but not in the store") from error
     except (pa.ArrowException, KeyError, OSError, InvalidError) as error:
         raise CorruptionError(f"{place} cannot be read as the log describes it: {error}") from error
+
+
+@lru_cache(maxsize=1024)  # the same for all files of a table
+def _holds(stored: pa.DataType, type_: DataType) -> bool:
+    """Whether a column of Parquet is one of a type."""
+    try:
+        return _bare(type_from_arrow(stored, "")) == _bare(type_)
+    except InvalidError:
+        return False
 
 
 def _bare(type_: DataType) -> DataType:
