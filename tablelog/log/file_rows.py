@@ -157,6 +157,11 @@ def member_column(files: Sequence[AddFile], name: str) -> Column:
     return pa.array(values, _FILE_TYPES.get(name) or OPTIONAL_TYPES[name])
 
 
+def is_member(name: str) -> bool:
+    """Whether a column of files is one that `member_column` knows, and no statistics."""
+    return name in _VALUES
+
+
 def partition_text(file: AddFile) -> str | None:
     """A file's partition values as the column `partition` has them."""
     if not file.partition_values:

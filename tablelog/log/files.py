@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, Any, Final, Protocol, overload
 
 import pyarrow as pa
@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from tablelog.format.actions import AddFile
 from tablelog.log.blocks import GroupBlock
-from tablelog.log.file_rows import column_type, file_actions, file_table
+from tablelog.log.file_rows import column_type, file_actions, file_table, is_member, member_column
 from tablelog.parquet.plain import ints, scalar
 from tablelog.store.together import together
 
@@ -173,11 +173,13 @@ class Files(Sequence[AddFile]):
     def columns(self, names: Sequence[str]) -> pa.Table:
         """Some of what `log.file_rows` has columns for, a row per file in their order; null where nothing is known."""
         schema = pa.schema([(name, column_type(name)) for name in names])
-        return pa.concat_tables([schema.empty_table(), *(self._columns(run, schema) for run in self._runs)])
+        return pa.concat_tables([schema.empty_table(), *(self._columns(run, schema) for run in _lumped(self._runs))])
 
     def _columns(self, run: _Run | tuple[AddFile, ...], schema: pa.Schema) -> pa.Table:
         if isinstance(run, _Run):
             found: dict[str, Any] = {name: run.column(name) for name in schema.names}
+        elif all(map(is_member, schema.names)):
+            found = {name: member_column(run, name) for name in schema.names}
         else:
             table = file_table(run, range(len(run)), range(len(run)), self._reader)
             found = {name: table.column(name) for name in schema.names if name in table.column_names}
@@ -206,6 +208,15 @@ class Files(Sequence[AddFile]):
 
 def _members(run: _Run | tuple[AddFile, ...]) -> Sequence[Any]:
     return run.places if isinstance(run, _Run) else run
+
+
+def _lumped(runs: Iterable[_Run | tuple[AddFile, ...]]) -> Iterator[_Run | tuple[AddFile, ...]]:
+    """The same files, values that follow one another in one piece: each piece costs more than its files."""
+    for is_values, lump in groupby(runs, lambda run: isinstance(run, tuple)):
+        if is_values:
+            yield tuple(file for run in lump if isinstance(run, tuple) for file in run)
+        else:
+            yield from lump
 
 
 def files_at(parts: Sequence[Part], version: int, reader: ActionReader, narrowing: Narrowing | None = None) -> Files:

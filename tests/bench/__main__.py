@@ -15,14 +15,17 @@ from tests.bench.report import print_section, write_section
 from tests.bench.workloads import (
     bulk_write,
     cold_open,
+    compaction,
     file_entries,
     inlining,
     log_length,
+    lookups,
     planning,
     requests,
     row_changes,
     scan,
     small_commits,
+    tree,
     writers,
 )
 
@@ -46,6 +49,9 @@ WORKLOADS: Final[dict[str, ModuleType]] = {
         requests,
         log_length,
         inlining,
+        tree,
+        compaction,
+        lookups,
     )
 }
 

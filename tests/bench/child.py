@@ -19,7 +19,7 @@ from tests.bench.dataset import mapped, streamed
 from tests.bench.measure import MB, flush, measured, peak_mb
 from tests.bench.queries import Query, fingerprint
 from tests.bench.rows import append_rows
-from tests.bench.systems.base import ChangingSystem, EntriesSystem, Place
+from tests.bench.systems.base import ChangingSystem, CompactingSystem, EntriesSystem, Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -128,6 +128,12 @@ class Child:
         assert isinstance(self._system, ChangingSystem)
         self._system.open()
         return _costs(partial(self._system.delete, where))
+
+    def compact(self) -> dict[str, float]:
+        """Small files put together in the table, which is opened beforehand."""
+        assert isinstance(self._system, CompactingSystem)
+        self._system.open()
+        return _costs(self._system.compact)
 
     def ways(self) -> list[str]:
         """Names of the ways to ask; opens the table."""

@@ -74,6 +74,14 @@ class ChangingSystem(System, Protocol):
         """Take out the rows that fulfil a condition in SQL."""
 
 
+@runtime_checkable
+class CompactingSystem(System, Protocol):
+    """One that can put small files together."""
+
+    def compact(self) -> None:
+        """As its defaults would have it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
     """What a system would read to find an id."""

@@ -45,6 +45,20 @@ SPECS: Final = {
             durable="fsync of every file and its folder",
         ),
         Spec(
+            name="tablelog-plain",
+            module="tablelog_lake",
+            packages=("tablelog", "duckdb", "polars", "pyarrow"),
+            settings={"properties": {"auto_compact": "off", "inline_max_bytes": "0"}},
+            durable="fsync of every file and its folder",
+        ),
+        Spec(
+            name="tablelog-sorted",
+            module="tablelog_lake",
+            packages=("tablelog", "duckdb", "polars", "pyarrow"),
+            settings={"properties": {"auto_compact": "off", "inline_max_bytes": "0"}, "sort_by": "placed_at"},
+            durable="fsync of every file and its folder",
+        ),
+        Spec(
             name="floor",
             module="floor",
             packages=("pyarrow",),

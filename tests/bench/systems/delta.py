@@ -55,6 +55,9 @@ class Delta:
     def delete(self, where: str) -> None:
         self._table.delete(where)
 
+    def compact(self) -> None:
+        self._table.optimize.compact()
+
     def open(self) -> None:
         self._table = DeltaTable(self._uri, storage_options=self._options)
 

@@ -56,6 +56,9 @@ class DuckLake:
     def delete(self, where: str) -> None:
         self._connection.execute(f"DELETE FROM lake.t WHERE {where}")
 
+    def compact(self) -> None:
+        self._connection.execute("CALL ducklake_merge_adjacent_files('lake')")
+
     def open(self) -> None:
         self._connect()
 

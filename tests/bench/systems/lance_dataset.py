@@ -46,6 +46,9 @@ class Lance:
     def delete(self, where: str) -> None:
         self._dataset.delete(where)
 
+    def compact(self) -> None:
+        self._dataset.optimize.compact_files()
+
     def open(self) -> None:
         self._dataset = lance.dataset(self._uri, storage_options=self._options)
 

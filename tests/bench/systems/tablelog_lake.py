@@ -21,9 +21,10 @@ _NOTHING = pa.table({})
 
 
 class Tablelog:
-    def __init__(self, place: Place, *, key: str | None = None) -> None:
+    def __init__(self, place: Place, *, key: str | None = None, **options: Any) -> None:
         self._root = place.root
         self._key = key
+        self._table_options = options
         self._options: dict[str, Any] | None = None
         if place.s3:
             self._options = {
@@ -39,7 +40,7 @@ class Tablelog:
         return self._lake
 
     def create(self) -> None:
-        self._table = self._connect().create_table("t", SCHEMA)
+        self._table = self._connect().create_table("t", SCHEMA, **self._table_options)
 
     def append(self, rows: pa.Table) -> None:
         self._table.append(rows)
@@ -55,6 +56,9 @@ class Tablelog:
 
     def delete(self, where: str) -> None:
         self._table.delete(where)
+
+    def compact(self) -> None:
+        self._table.compact()
 
     def open(self) -> None:
         self._table = self._connect().table("t")
@@ -99,5 +103,5 @@ class Tablelog:
         }
 
 
-def make(place: Place, *, key: str | None = None) -> System:
-    return Tablelog(place, key=key)
+def make(place: Place, *, key: str | None = None, **options: Any) -> System:
+    return Tablelog(place, key=key, **options)
