@@ -1,8 +1,8 @@
 """Made `tests/golden/lake-1` when commits were settled, `lake-2` when segments, bases and objects of actions were, and
-`lake-3` when deletion vectors, rows inside the log and what goes with them were; each once, with what its tables say.
-Run again only for a new format version:
+`lake-3` when deletion vectors, rows inside the log and what goes with them were, `lake-4` when levels, curves, key
+filters, clones and vacuums were; each once, with what its tables say. Run again only for a new format version:
 
-    python tests/golden/make_lake.py tests/golden/lake-4
+    python tests/golden/make_lake.py tests/golden/lake-5
 
 Clock and names are fixed, so that the only things that may differ from run to run are the bytes of Parquet writers.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import json
+import os
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -21,7 +22,7 @@ import pyarrow as pa
 import pytest
 
 import tablelog as tl
-from tablelog import env
+from tablelog import env, upkeep
 from tablelog.log import actions_object
 from tablelog.ops import removing
 
@@ -195,6 +196,43 @@ def mark(folder: Path) -> None:
     folded.append([{"id": 101}])
 
 
+def shape(folder: Path) -> None:
+    """A tree of files: steps of compaction on their own and in passing, keys with filters, a curve, a clone, a vacuum."""
+    lake = tl.connect(folder)
+    keyed = lake.create_table("keyed", {"id": "int64", "v": "string"}, key="id", properties={"log_fan_out": "4"})
+    for number in range(30):
+        keyed.append([{"id": 7 * number, "v": f"a{number}"}, {"id": 1000 - number, "v": "b"}])
+    keyed.delete("id = 14")
+    keyed.upsert([{"id": 21, "v": "new"}, {"id": 22, "v": "new"}])
+    keyed.tag("before")
+    keyed.compact()
+    clone = lake.clone_table("keyed", "kept.clone", version=31)
+    clone.delete("id = 0")
+    keyed.delete("id < 50")
+    keyed.untag("before")
+    keyed.compact(full=True)
+    keyed.expire(keep=2)
+    keyed.upsert([{"id": 2000, "v": "later"}, {"id": 1000, "v": "later"}])
+    passing = lake.create_table("passing", {"id": "int64", "v": "int64"}, sort_by="id desc")
+    for number in range(30):
+        passing.append([{"id": number % 7, "v": number}, {"id": number, "v": -number}])
+    passing.delete("v < 3")  # takes a step along
+    passing.append([{"id": 1, "v": 100}])
+    curved = lake.create_table(
+        "curved", {"x": "int32", "y": "double"}, cluster_by=["x", "y"], properties={"inline_max_bytes": "0"}
+    )
+    for number in range(3):
+        curved.append({"x": [number, 5 - number, 3], "y": [0.5 * number, None, -1.0]})
+    curved.compact()
+    for path in (folder / "curved").rglob("*.parquet"):
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+    with pytest.MonkeyPatch.context() as patch:  # clocks are fixed, and those of files are not
+        patch.setattr(upkeep, "store_time_us", lambda _: env.now_us())
+        curved.expire(keep=1)
+        curved.vacuum(grace="0 seconds")
+    curved.append({"x": [9], "y": [9.0]})
+
+
 def rows_of(snapshot: tl.Snapshot) -> list[str]:
     """Rows as sorted text, which tells -0.0, NaN and types apart."""
     return sorted(map(repr, snapshot.to_arrow().to_pylist()))
@@ -223,7 +261,7 @@ def describe(lake: tl.Lake) -> dict[str, Any]:
             )
         history = table.history().reverse().select("operation", "rows_added", "rows_deleted", "who", "info").rows()
         described["tables"][name] = {"versions": versions, "history": [list(row) for row in history]}
-        if name == "marked":  # what came with it
+        if name in {"marked", "passing"}:  # what came with it
             described["tables"][name] |= {
                 "changes": [changes_of(table, version) for version in range(len(versions))],
                 "tags": table.tags(),
@@ -237,5 +275,6 @@ if __name__ == "__main__":
         make(target)
         grow(target)
         mark(target)
+        shape(target)
     expected = json.dumps(describe(tl.connect(target, create=False)), indent=1, ensure_ascii=False)
     target.with_suffix(".json").write_text(expected + "\n")
