@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 
 from tablelog.engines.arrow import FILE_NUMBER, ROW_NUMBER, numbered_rows
+from tablelog.engines.duckdb import SORTER
 from tablelog.engines.duckdb_plan import ROWS
 from tablelog.engines.duckdb_rows import PLACE, SOURCE, SOURCE_NUMBER, stream, with_numbers
 from tablelog.engines.duckdb_text import quote
@@ -41,14 +42,14 @@ def arranged(plan: ScanPlan, store: ObjectStore) -> Iterator[pa.RecordBatch]:
     columns = ", ".join(f"{ROWS}.{quote(field.name)}" for field in plan.fields)
     if not order.curve:
         by = ", ".join(f"{ROWS}.{quote(name)} {_DIRECTIONS[direction]} NULLS LAST" for name, direction in order.keys)
-        yield from stream(plan, store, f"SELECT {PLACE}, {columns} FROM {ROWS} ORDER BY {by}")
+        yield from stream(plan, store, f"SELECT {PLACE}, {columns} FROM {ROWS} ORDER BY {by}", engine=SORTER)
         return
     keys = ", ".join(f"{ROWS}.{quote(name)}" for name, _ in order.keys)
     found = pa.Table.from_batches(stream(plan, store, f"SELECT {PLACE}, {keys} FROM {ROWS}"))
     source = with_numbers(found.select(places).take(order.indices(found)))
     same = " AND ".join(f"{ROWS}.{quote(place)} = {SOURCE}.{quote(place)}" for place in places)
     text = f"SELECT {PLACE}, {columns} FROM {ROWS} JOIN {SOURCE} ON {same} ORDER BY {SOURCE}.{quote(SOURCE_NUMBER)}"
-    yield from stream(plan, store, text, source=(source, "*"))
+    yield from stream(plan, store, text, source=(source, "*"), engine=SORTER)
 
 
 def _order(metadata: Metadata) -> Ordering:

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
 import duckdb
 import pyarrow as pa
 
+from tablelog import env
 from tablelog.engines.arrow import inlined_rows, numbered_rows
 from tablelog.engines.duckdb_clock import define_clock, set_clock
 from tablelog.engines.duckdb_files import StoreFileSystem
@@ -94,8 +96,9 @@ def _own_database() -> tuple[duckdb.DuckDBPyConnection, StoreFileSystem]:
 class DuckDB:
     """One database for running and one for planning; safe to share between threads."""
 
-    def __init__(self) -> None:
-        """Connect lazily: importing and connecting costs tens of milliseconds."""
+    def __init__(self, **settings: str) -> None:
+        """Connect lazily: importing and connecting costs tens of milliseconds. Settings are of what runs."""
+        self._settings = settings
         self._lock = threading.Lock()
         self._running: tuple[duckdb.DuckDBPyConnection, StoreFileSystem] | None = None
         self._planner: Planner | None = None
@@ -112,6 +115,10 @@ class DuckDB:
         with self._lock:
             if self._running is None:
                 self._running = _own_database()
+                # What does not fit into memory goes to a folder of its own, which DuckDB makes and removes.
+                spill = f"{tempfile.gettempdir()}/tablelog-{env.new_id()}"
+                for name, value in {"temp_directory": spill, **self._settings}.items():
+                    self._running[0].execute(f"SET GLOBAL {name} = {quote_text(value)}")
                 define_clock(self._running[0])
             connection, files = self._running
             cursor = connection.cursor()
@@ -137,9 +144,12 @@ class DuckDB:
 
 
 ENGINE: Final = DuckDB()
-"""The one of this process."""
+"""The one of this process,"""
+SORTER: Final = DuckDB(memory_limit="1GB")
+"""and one that writes to disk what takes more."""
 if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork either
     os.register_at_fork(after_in_child=ENGINE.forget)
+    os.register_at_fork(after_in_child=SORTER.forget)
 
 
 class Cursor:

@@ -25,7 +25,7 @@ from tablelog.parquet.reader import check_file
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from tablelog.engines.duckdb import Cursor
+    from tablelog.engines.duckdb import Cursor, DuckDB
     from tablelog.format.actions import AddFile
     from tablelog.format.types import DataType, Field
     from tablelog.ops.scan import ScanPlan
@@ -157,6 +157,7 @@ def stream(
     *,
     source: tuple[pa.Table, str] | None = None,
     now_us: int | None = None,
+    engine: DuckDB = ENGINE,
 ) -> Iterator[pa.RecordBatch]:
     """The answer to a query over a plan's rows as `t`, with their places, and those of a source as `s`.
 
@@ -166,7 +167,7 @@ def stream(
         StoreError: the storage failed.
 
     """
-    cursor = ENGINE.cursor()
+    cursor = engine.cursor()
     if now_us is not None:
         cursor.set_clock(now_us)
     try:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from tablelog.ops.policy import Compaction, Merge, first_step, is_small, is_to_purge, size_bytes
+from tablelog.ops.policy import TAIL_FILES, Compaction, Merge, first_step, is_small, is_to_purge, size_bytes
 from tablelog.ops.spans import span_of
 from tablelog.ops.tiering import of_a_size
 
@@ -50,7 +50,12 @@ class Levels:
         """One run of all of it, unless it is one."""
         runs = [files for files in self._levels.values() if files]
         small = sum(is_small(file, self._policy) for file in self._files)
-        if len(runs) == 1 and not self._levels[0] and small <= 1 and not any(file.deleted for file in self._files):
+        if (
+            len(runs) == 1
+            and not self._levels[0]
+            and small <= TAIL_FILES
+            and not any(file.deleted for file in self._files)
+        ):
             spans = [self._spans[file.path] for file in runs[0]]
             if not any(left.meets(right) for left, right in pairwise(spans)):
                 return None

@@ -24,6 +24,8 @@ CUBE_FILES: Final = 16
 """Full-sized files that are clustered together along a curve."""
 CUBE_LEVEL: Final = 5
 """The level of those; what a full compaction clusters is one deeper."""
+TAIL_FILES: Final = 2
+"""Files of less than half the target size that a sorted run may end with: its last two share what is left."""
 _UNITS: Final = 1024
 _STEP_TARGETS: Final = 16
 _PIECES_MAX: Final = 24

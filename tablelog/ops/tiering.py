@@ -9,6 +9,7 @@ from tablelog.ops.policy import (
     CUBE_FILES,
     CUBE_LEVEL,
     FAN_OUT,
+    TAIL_FILES,
     Compaction,
     Merge,
     first_step,
@@ -74,7 +75,7 @@ def whole_by_size(files: Sequence[AddFile], metadata: Metadata, policy: Policy) 
     """Everything that is not as it would be in an ideal copy."""
     if metadata.curve:
         small = [file for file in files if is_small(file, policy)]
-        done = all(file.level > CUBE_LEVEL and not file.deleted for file in files) and len(small) <= 1
+        done = all(file.level > CUBE_LEVEL and not file.deleted for file in files) and len(small) <= TAIL_FILES
         return None if done else Compaction((Merge(tuple(files), CUBE_LEVEL + 1, sorts=True),))
     found = tuple(file for file in files if is_small(file, policy) or file.deleted)
     if len(found) <= 1 and not any(file.is_inlined or file.deleted for file in found):
