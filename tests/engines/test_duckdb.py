@@ -33,6 +33,6 @@ def test_timestamps_of_milli_and_microseconds_are_told_apart_by_what_is_remember
     moment = dt.datetime(1960, 1, 1)
     for unit in ("ms", "us", "ns", "ms"):
         lake = tl.connect(tmp_path / f"{unit}-{env.new_id()}")
-        table = lake.create_table("t", {"at": f"timestamp[{unit}]"})
-        table.append([{"at": moment}])
-        assert lake.sql("SELECT count(*) FROM t WHERE at = ?", [moment]).fetchall() == [(1,)], unit
+        table = lake.create_table("t", {"moment": f"timestamp[{unit}]"})
+        table.append([{"moment": moment}])
+        assert lake.sql("SELECT count(*) FROM t WHERE moment = ?", [moment]).fetchall() == [(1,)], unit
