@@ -14,6 +14,7 @@ from tablelog.engines.arrow import FILE_NUMBER, ROW_NUMBER, numbered_rows
 from tablelog.engines.duckdb_plan import ROWS
 from tablelog.engines.duckdb_rows import PLACE, SOURCE, SOURCE_NUMBER, stream, with_numbers
 from tablelog.engines.duckdb_text import quote
+from tablelog.format.types import is_float
 from tablelog.ops.spans import order_of
 from tablelog.parquet.ordering import ordering
 
@@ -40,7 +41,8 @@ def arranged(plan: ScanPlan, store: ObjectStore) -> Iterator[pa.RecordBatch]:
         return
     columns = ", ".join(f"{ROWS}.{quote(field.name)}" for field in plan.fields)
     if not order.curve:
-        by = ", ".join(f"{ROWS}.{quote(name)} {_DIRECTIONS[direction]} NULLS LAST" for name, direction in order.keys)
+        floats = {field.name for field in plan.fields if is_float(field.type)}
+        by = ", ".join(_by(f"{ROWS}.{quote(name)}", direction, may_be_nan=name in floats) for name, direction in order.keys)
         yield from stream(plan, store, f"SELECT {PLACE}, {columns} FROM {ROWS} ORDER BY {by}")
         return
     keys = ", ".join(f"{ROWS}.{quote(name)}" for name, _ in order.keys)
@@ -57,4 +59,8 @@ def _order(metadata: Metadata) -> Ordering:
     return order
 
 
-_DIRECTIONS: Final = {"ascending": "ASC", "descending": "DESC"}
+def _by(column: str, direction: str, *, may_be_nan: bool) -> str:
+    """A column of an order as Arrow sorts it: NaN after all numbers and before null, in both directions."""
+    if direction == "ascending":
+        return f"{column} ASC NULLS LAST"
+    return f"isnan({column}) ASC NULLS LAST, {column} DESC NULLS LAST" if may_be_nan else f"{column} DESC NULLS LAST"

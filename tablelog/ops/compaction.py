@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from tablelog.ops.levelling import Levels
 from tablelog.ops.policy import Compaction, Merge
 from tablelog.ops.spans import order_of
-from tablelog.ops.tiering import by_size, whole_by_size
+from tablelog.ops.tiering import by_size, moved_over, whole_by_size
 from tablelog.ops.trees import partitions
 
 if TYPE_CHECKING:
@@ -42,8 +42,12 @@ def choose(state: TableState, policy: Policy) -> Compaction | None:
     merges: list[Merge] = []
     moves: list[tuple[AddFile, int]] = []
     size_bytes = 0
-    for files in partitions(state, policy, ordered=ordered):
-        if policy.full:
+    trees = partitions(state, policy, ordered=ordered)
+    foreign = [files for files in trees if files[0].partitioning_id != metadata.partitioning.id]
+    for files in foreign if policy.full and foreign else trees:
+        if policy.full and foreign:
+            found = moved_over(files, metadata, policy)
+        elif policy.full:
             found = Levels(files, metadata, policy).whole() if ordered else whole_by_size(files, metadata, policy)
         elif ordered and files[0].partitioning_id == metadata.partitioning.id:
             found = Levels(files, metadata, policy).next()

@@ -41,10 +41,11 @@ class Span:
 
 
 _Place = tuple[int, Any]
-"""Before everything (-1), a value (0), null (1), or after everything (2)."""
+"""Before everything (-1), a value (0), NaN (1), null (2), or after everything (3)."""
 _BEFORE: Final[_Place] = (-1, 0)
-_NULL: Final[_Place] = (1, 0)
-_AFTER: Final[_Place] = (2, 0)
+_NAN: Final[_Place] = (1, 0)
+_NULL: Final[_Place] = (2, 0)
+_AFTER: Final[_Place] = (3, 0)
 
 
 @total_ordering
@@ -57,35 +58,47 @@ class _Descending:
 
 
 def span_of(file: AddFile, metadata: Metadata) -> Span:
-    """Where a file's rows are in the table's order, as far as its statistics say.
+    """Where a file's rows are in the table's order: all of them, as far as its statistics say."""
+    return _span(file, metadata, is_sure=False)
 
-    Column after column, as long as all rows have the same value in the one before.
+
+def sure_span_of(file: AddFile, metadata: Metadata) -> Span:
+    """The same without what is not sure: of a bound that was cut, or is not known, only where rows must be.
+
+    Neighbours that were sorted together never meet by it, however long their values are.
     """
+    return _span(file, metadata, is_sure=True)
+
+
+def _span(file: AddFile, metadata: Metadata, *, is_sure: bool) -> Span:
     lows: list[_Place] = []
     highs: list[_Place] = []
     for each in order_of(metadata):
         field = metadata.schema.by_id(each.field_id)
         assert field is not None
         known = statistics_as(field, file, metadata.schemas[file.schema_id])
-        greatest = _uncut(known.max)
+        greatest = _uncut(known.max) if is_sure else known.max
         first, last = (greatest, known.min) if each.descending else (known.min, greatest)
-        nulls, nans = known.null_count, known.nan_count
+        nulls, nans = known.null_count, known.nan_count if is_float(field.type) else 0
         if nulls == file.row_count:
             low = high = _NULL
+        elif nulls is not None and nans and nulls + nans == file.row_count:
+            low, high = _NAN, _NULL if nulls else _NAN
         else:
-            is_clear = not is_float(field.type) or nans == 0
-            low = _value(first, each) if first is not None and is_clear else _BEFORE
-            high = _value(last, each) if last is not None and is_clear else _AFTER
-            high = high if nulls == 0 else _NULL if nulls and high != _AFTER else _AFTER
+            low = _BEFORE if first is None else _value(first, each)
+            high = _AFTER if last is None or nulls is None or nans is None else _value(last, each)
+            high = _NULL if nulls and high != _AFTER else _NAN if nans and high != _AFTER else high
+        if is_sure and _BEFORE == low:
+            low = high
+        if is_sure and _AFTER == high:
+            high = low
         lows.append(low)
         highs.append(high)
-        if low != high:
-            break
     return Span(tuple(lows), tuple(highs))
 
 
 def _uncut(bound: Any) -> Any:
-    """An upper bound of text or bytes as the beginning of a value again, so that neighbours do not seem to meet."""
+    """An upper bound of text or bytes as the beginning of a value again."""
     if not isinstance(bound, str | bytes) or len(bound) < BOUND_LENGTH_MAX:
         return bound
     if isinstance(bound, bytes):
