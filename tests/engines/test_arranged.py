@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -13,16 +12,12 @@ import pytest
 
 import tablelog as tl
 from tablelog.engines import arranged as module
-from tablelog.engines.arrow import FILE_NUMBER, ROW_NUMBER, numbered_rows, plain_schema
-from tablelog.format.actions import SortField
-from tablelog.log.metadata import changed
-from tablelog.log.state import TableState
+from tablelog.engines.arrow import FILE_NUMBER, ROW_NUMBER, numbered_rows
 from tablelog.ops.scan import plan_scan
 from tablelog.parquet.conform import Conformer
-from tests.table.reading import bag
+from tests.table.reading import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 VALUES: dict[str, list[Any]] = {
@@ -72,15 +67,16 @@ def assert_arranged(table: tl.Table, way: str) -> pa.Table:
     """All live rows, exact types, each at its place; returns them without their places."""
     plan, found = every_row(table)
     assert found.column_names[:2] == [FILE_NUMBER, ROW_NUMBER]
-    rows = found.select(found.column_names[2:])
-    numbered = numbered_rows([*enumerate(plan.numbered_files)], plan.fields, table._store, plan.state.metadata.schemas)
-    by_place = {(each[FILE_NUMBER], each[ROW_NUMBER]): each for each in numbered.to_pylist()}
-    got = found.to_pylist()
-    assert bag(got) == bag([{name: each[name] for name in found.column_names} for each in by_place.values()])
     conform = Conformer(plan.state.schema)
-    conformed = pa.Table.from_batches([conform(batch) for batch in rows.to_batches()])
-    assert bag(conformed.to_pylist()) == bag(table.to_arrow().to_pylist())
-    assert [field.type for field in plain_schema(plan.fields)] == [field.type for field in table.to_arrow().schema]
+    rows = pa.Table.from_batches([conform(batch.select(batch.schema.names[2:])) for batch in found.to_batches()])
+    numbered = numbered_rows([*enumerate(plan.numbered_files)], plan.fields, table._store, plan.state.metadata.schemas)
+    expected = {(each.pop(FILE_NUMBER), each.pop(ROW_NUMBER)): each for each in numbered.to_pylist()}
+    places = zip(found[FILE_NUMBER].to_pylist(), found[ROW_NUMBER].to_pylist(), strict=True)
+    got = dict(zip(places, rows.to_pylist(), strict=True))
+    assert len(got) == rows.num_rows == table.row_count
+    assert {place: repr(plain(row)) for place, row in got.items()} == {
+        place: repr(plain(row)) for place, row in expected.items()
+    }
     return rows
 
 
@@ -179,3 +175,12 @@ def test_both_ways_give_the_same_rows_in_the_same_order(
         force(way, monkeypatch)
         found.append(every_row(table)[1].to_pylist())
     assert found[0] == found[1]
+
+
+def test_changes_through_duckdb_survive_types_that_it_describes_in_another_way(tmp_path: Path) -> None:
+    """The question whether a file has other types than the log says left an answer open, and the next one failed."""
+    schema = pa.schema([("id", pa.int64()), *NESTED])
+    table = tl.connect(tmp_path).create_table("t", schema, properties={"inline_max_bytes": "0"})
+    table.append(pa.Table.from_pylist([{"id": number} for number in range(10)], schema))
+    table.update({"id": "id + 100"}, where="id < 3")
+    assert sorted(table.to_polars()["id"]) == [*range(3, 10), 100, 101, 102]
