@@ -42,7 +42,9 @@ def arranged(plan: ScanPlan, store: ObjectStore) -> Iterator[pa.RecordBatch]:
     columns = ", ".join(f"{ROWS}.{quote(field.name)}" for field in plan.fields)
     if not order.curve:
         floats = {field.name for field in plan.fields if is_float(field.type)}
-        by = ", ".join(_by(f"{ROWS}.{quote(name)}", direction, may_be_nan=name in floats) for name, direction in order.keys)
+        by = ", ".join(
+            _by(f"{ROWS}.{quote(name)}", direction, may_be_nan=name in floats) for name, direction in order.keys
+        )
         yield from stream(plan, store, f"SELECT {PLACE}, {columns} FROM {ROWS} ORDER BY {by}")
         return
     keys = ", ".join(f"{ROWS}.{quote(name)}" for name, _ in order.keys)

@@ -194,7 +194,9 @@ class Cursor:
         """
         for paths, layout in self._scanned(name, plan):
             text = select_mistyped(layout, f"{paths}[:1]" if first else paths)
-            if self.connection.execute(text).fetchall():  # an answer that is not taken to its end keeps the connection busy
+            if self.connection.execute(
+                text
+            ).fetchall():  # an answer that is not taken to its end keeps the connection busy
                 yield from layout.files
 
     def miscounted(self, name: str, plan: ScanPlan) -> Iterator[AddFile]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tablelog.format.actions import SortField
 from tablelog.format.layout import statistics_as
-from tablelog.format.statistics import BOUND_LENGTH_MAX
+from tablelog.format.statistics import BOUND_LENGTH_MAX, UNKNOWN
 from tablelog.format.types import is_float
 
 if TYPE_CHECKING:
@@ -31,8 +31,11 @@ class Span:
     high: tuple[_Place, ...]
 
     def meets(self, other: Span) -> bool:
-        """Whether rows of both may be mixed when they are sorted together; a common end does not mix them."""
-        return self.low < other.high and other.low < self.high
+        """Whether rows of both may be mixed when they are sorted together; a common end does not mix them.
+
+        Ends are compared by as many columns as both have.
+        """
+        return _before(self.low, other.high) and _before(other.low, self.high)
 
     def with_(self, others: Iterable[Span]) -> Span:
         """The span of all of them."""
@@ -57,6 +60,11 @@ class _Descending:
         return bool(other.value < self.value)
 
 
+def _before(low: tuple[_Place, ...], high: tuple[_Place, ...]) -> bool:
+    count = min(len(low), len(high))
+    return low[:count] < high[:count]
+
+
 def span_of(file: AddFile, metadata: Metadata) -> Span:
     """Where a file's rows are in the table's order: all of them, as far as its statistics say."""
     return _span(file, metadata, is_sure=False)
@@ -76,7 +84,9 @@ def _span(file: AddFile, metadata: Metadata, *, is_sure: bool) -> Span:
     for each in order_of(metadata):
         field = metadata.schema.by_id(each.field_id)
         assert field is not None
-        known = statistics_as(field, file, metadata.schemas[file.schema_id])
+        written = metadata.schemas[file.schema_id]
+        is_exact = is_sure and field == written.by_id(field.id)  # else bounds of float32 are a little wider
+        known = file.statistics.get(field.id, UNKNOWN) if is_exact else statistics_as(field, file, written)
         greatest = _uncut(known.max) if is_sure else known.max
         first, last = (greatest, known.min) if each.descending else (known.min, greatest)
         nulls, nans = known.null_count, known.nan_count if is_float(field.type) else 0
@@ -88,12 +98,15 @@ def _span(file: AddFile, metadata: Metadata, *, is_sure: bool) -> Span:
             low = _BEFORE if first is None else _value(first, each)
             high = _AFTER if last is None or nulls is None or nans is None else _value(last, each)
             high = _NULL if nulls and high != _AFTER else _NAN if nans and high != _AFTER else high
-        if is_sure and _BEFORE == low:
-            low = high
-        if is_sure and _AFTER == high:
+        is_open = low == _BEFORE or high == _AFTER
+        if is_sure and low == _BEFORE:
+            low = high if last is None else _value(last, each)
+        if is_sure and high == _AFTER:
             high = low
         lows.append(low)
         highs.append(high)
+        if is_sure and (is_open or low != high):  # which values of the next column stand there is not known
+            break
     return Span(tuple(lows), tuple(highs))
 
 

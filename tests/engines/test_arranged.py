@@ -101,7 +101,10 @@ def test_rows_of_every_type_are_in_order_nan_after_numbers_and_nulls_last(
     arrow = table.to_arrow().schema.field("k").type
     values = VALUES[type_]
     for number in range(3):
-        array = pa.array(values, arrow if not pa.types.is_timestamp(arrow) or arrow.tz is None else pa.timestamp(arrow.unit, arrow.tz))
+        array = pa.array(
+            values,
+            arrow if not pa.types.is_timestamp(arrow) or arrow.tz is None else pa.timestamp(arrow.unit, arrow.tz),
+        )
         table.append(pa.table({"k": array, "n": list(range(number * 100, number * 100 + len(values)))}))
     table.delete("n = 101")
     table.alter.sort_by(f"k{direction}", "n desc")
@@ -169,7 +172,12 @@ def test_both_ways_give_the_same_rows_in_the_same_order(
 ) -> None:
     table = tl.connect(tmp_path).create_table("t", {"k": "float64", "n": "int64"}, **options)
     for number in range(5):
-        table.append({"k": [math.sin(each * number) for each in range(2000)], "n": list(range(number * 2000, number * 2000 + 2000))})
+        table.append(
+            {
+                "k": [math.sin(each * number) for each in range(2000)],
+                "n": list(range(number * 2000, number * 2000 + 2000)),
+            }
+        )
     found = []
     for way in ("memory", "DuckDB"):
         force(way, monkeypatch)

@@ -193,7 +193,9 @@ class Forest:
             if file.level:
                 trees[file.level, file.partitioning_id, file.partition_values].append(file)
         for files in trees.values():
-            spans = sorted((sure_span_of(file, self.metadata) for file in files), key=lambda span: (span.low, span.high))
+            spans = sorted(
+                (sure_span_of(file, self.metadata) for file in files), key=lambda span: (span.low, span.high)
+            )
             for left, right in pairwise(spans):
                 assert not left.meets(right), self
 

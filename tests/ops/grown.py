@@ -10,6 +10,7 @@ from tablelog.log import files as log_files
 from tablelog.ops.compaction import choose
 from tablelog.ops.policy import thorough
 from tablelog.store.memory import MemoryStore
+from tablelog.table import Table
 from tests.log.test_merging_races import commit, file, new_table
 from tests.ops.forest import TARGET
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from tablelog.ops.policy import Compaction
     from tablelog.store.base import ObjectStore
-    from tablelog.table import Table
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,7 @@ class Grown:
 
     def chosen(self) -> Compaction | None:
         """What a process that has just come chooses."""
-        table = Table_(self.store)
-        return choose(table._log.refresh(), thorough({}))
-
-
-def Table_(store: ObjectStore) -> Table:  # noqa: N802
-    from tablelog.table import Table
-
-    return Table(store, "t")
+        return choose(Table(self.store, "t")._log.refresh(), thorough({}))
 
 
 def grown_table(count: int, *, small: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Grown, Callable[[], int]]:
@@ -54,5 +47,5 @@ def grown_table(count: int, *, small: int, monkeypatch: pytest.MonkeyPatch) -> t
         return before(block, rows, *rest)
 
     monkeypatch.setattr(log_files, "file_actions", counted)
-    assert actions_object.INLINE_MAX < count
+    assert count > actions_object.INLINE_MAX
     return Grown(store), lambda: made

@@ -25,6 +25,7 @@ from tablelog.log.metadata import changed
 from tablelog.ops.alter import parse_curve, parse_sort_order
 from tablelog.ops.policy import CUBE_LEVEL, FAN_OUT, compacts_itself, frugal, thorough
 from tests.ops.forest import KIB, TARGET, UNIT, Forest
+from tests.ops.grown import grown_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -186,9 +187,7 @@ class TestWithoutAnOrder:
                 assert len(forest.steps) == before + (steps if policy is THOROUGH else 0)
             assert sum(map(len, forest.rows.values())) == 100 - (deleted if steps else 0)
 
-    def test_a_million_full_sized_files_are_not_looked_at_one_by_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from tests.ops.grown import grown_table
-
+    def test_full_sized_files_in_segments_are_not_looked_at_one_by_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
         table, made = grown_table(100_000, small=7, monkeypatch=monkeypatch)
         found = table.chosen()
         assert found is not None
@@ -417,7 +416,9 @@ MIX = st.lists(
 class TestWhateverHappens:
     @given(
         mix=MIX,
-        options=st.sampled_from([{}, {"sort_by": "k"}, {"sort_by": "k desc"}, {"key": "l"}, {"cluster_by": ("k", "l")}]),
+        options=st.sampled_from(
+            [{}, {"sort_by": "k"}, {"sort_by": "k desc"}, {"key": "l"}, {"cluster_by": ("k", "l")}]
+        ),
         partitioned=st.booleans(),
         row_bytes=st.sampled_from([1, KIB, UNIT, 100 * UNIT]),
     )
