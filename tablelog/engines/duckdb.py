@@ -72,6 +72,10 @@ _NOWHERE: Final = (1 << 64) - 1
 """The number of no file."""
 
 
+_SORTING_MEMORY: Final = "2GB"
+"""What sorting takes before it writes to disk; ten million rows of eight columns just about sort in it."""
+
+
 def new_database() -> tuple[duckdb.DuckDBPyConnection, StoreFileSystem]:
     """An empty in-memory database that can open files of any store; time zone UTC."""
     files = StoreFileSystem()
@@ -145,8 +149,8 @@ class DuckDB:
 
 ENGINE: Final = DuckDB()
 """The one of this process,"""
-SORTER: Final = DuckDB(memory_limit="1GB")
-"""and one that writes to disk what takes more."""
+SORTER: Final = DuckDB(memory_limit=_SORTING_MEMORY)
+"""and one that writes to disk what takes more memory."""
 if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork either
     os.register_at_fork(after_in_child=ENGINE.forget)
     os.register_at_fork(after_in_child=SORTER.forget)
@@ -204,7 +208,9 @@ class Cursor:
         """
         for paths, layout in self._scanned(name, plan):
             text = select_mistyped(layout, f"{paths}[:1]" if first else paths)
-            if self.connection.execute(text).fetchone():
+            if self.connection.execute(
+                text
+            ).fetchall():  # an answer that is not taken to its end keeps the connection busy
                 yield from layout.files
 
     def miscounted(self, name: str, plan: ScanPlan) -> Iterator[AddFile]:

@@ -26,11 +26,14 @@ from typing import TYPE_CHECKING
 from tablelog.ops.levelling import Levels
 from tablelog.ops.policy import Compaction, Merge
 from tablelog.ops.spans import order_of
-from tablelog.ops.tiering import by_size, whole_by_size
+from tablelog.ops.tiering import by_size, moved_over, whole_by_size
 from tablelog.ops.trees import partitions
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tablelog.format.actions import AddFile
+    from tablelog.log.metadata import Metadata
     from tablelog.log.state import TableState
     from tablelog.ops.policy import Policy
 
@@ -38,17 +41,13 @@ if TYPE_CHECKING:
 def choose(state: TableState, policy: Policy) -> Compaction | None:
     """The next step; None if nothing is worth doing. A pure function: reads nothing but the log."""
     metadata = state.metadata
-    ordered = bool(order_of(metadata)) and not metadata.curve
+    trees = partitions(state, policy, ordered=_has_levels(metadata))
+    older = [files for files in trees if files[0].partitioning_id != metadata.partitioning.id]
     merges: list[Merge] = []
     moves: list[tuple[AddFile, int]] = []
     size_bytes = 0
-    for files in partitions(state, policy, ordered=ordered):
-        if policy.full:
-            found = Levels(files, metadata, policy).whole() if ordered else whole_by_size(files, metadata, policy)
-        elif ordered and files[0].partitioning_id == metadata.partitioning.id:
-            found = Levels(files, metadata, policy).next()
-        else:
-            found = by_size(files, metadata, policy)
+    for files in older if policy.full and older else trees:
+        found = _in_partition(files, metadata, policy)
         reads = 0 if found is None else sum(merge.size_bytes for merge in found.merges)
         if found is None or (size_bytes and size_bytes + reads > policy.step_bytes):
             continue
@@ -56,3 +55,20 @@ def choose(state: TableState, policy: Policy) -> Compaction | None:
         moves += found.moves
         size_bytes += reads
     return Compaction(tuple(merges), tuple(moves)) if merges or moves else None
+
+
+def _has_levels(metadata: Metadata) -> bool:
+    return bool(order_of(metadata)) and not metadata.curve
+
+
+def _in_partition(files: Sequence[AddFile], metadata: Metadata, policy: Policy) -> Compaction | None:
+    is_older = files[0].partitioning_id != metadata.partitioning.id
+    if policy.full and is_older:
+        return moved_over(files, metadata, policy)
+    if policy.full:
+        return (
+            Levels(files, metadata, policy).whole() if _has_levels(metadata) else whole_by_size(files, metadata, policy)
+        )
+    if _has_levels(metadata) and not is_older:
+        return Levels(files, metadata, policy).next()
+    return by_size(files, metadata, policy)

@@ -71,6 +71,12 @@ def _worth_it(small: Sequence[AddFile], policy: Policy) -> tuple[AddFile, ...]:
     return first_step([file for file in small if file.path in paths or file.is_inlined], policy)
 
 
+def moved_over(files: Sequence[AddFile], metadata: Metadata, policy: Policy) -> Compaction:
+    """All of a partition of an older partitioning, split as the table is now."""
+    level = CUBE_LEVEL + 1 if metadata.curve else policy.level_for(size_bytes(files))
+    return Compaction((Merge(tuple(files), level, sorts=bool(order_of(metadata))),))
+
+
 def whole_by_size(files: Sequence[AddFile], metadata: Metadata, policy: Policy) -> Compaction | None:
     """Everything that is not as it would be in an ideal copy."""
     if metadata.curve:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from tablelog.format.actions import AddFile
     from tablelog.log.blocks import Block, Column
+    from tablelog.log.metadata import Metadata
     from tablelog.log.state import TableState
     from tablelog.ops.policy import Policy
 
@@ -30,7 +31,7 @@ def _tree_of(file: AddFile) -> tuple[int, str | None]:
 def partitions(state: TableState, policy: Policy, *, ordered: bool) -> list[list[AddFile]]:
     """Files that matter, partition by partition, those first of which there are most."""
     if not ordered:
-        sifting = _Sifting(lambda block: _unfit(block, policy, curve=state.metadata.curve))
+        sifting = _Sifting(lambda block: _unfit(block, policy, state.metadata))
     else:
         restless = None if policy.full else _restless(state, policy)
         sifting = _Sifting(lambda block: _inpartitions(block, restless))
@@ -75,15 +76,18 @@ def _number(block: Block, name: str) -> Column:
     return ints([0] * block.row_count) if column is None else column.fill_null(scalar(0, pa.int64()))
 
 
-def _unfit(block: Block, policy: Policy, *, curve: bool) -> Column:
+def _unfit(block: Block, policy: Policy, metadata: Metadata) -> Column:
     """Files that are small, or have many deleted rows; with a curve also those that are not clustered yet."""
     small = pc.less(_number(block, "size"), scalar(policy.full_bytes, pa.int64()))
-    if policy.full and curve:
+    if policy.full and metadata.curve:
         return pc.greater_equal(_number(block, "size"), scalar(0, pa.int64()))
     deleted = _number(block, "deleted")
     limit = scalar(0.0 if policy.full else PURGE, pa.float64())
     unfit = pc.or_(small, pc.greater(deleted.cast(pa.float64()), pc.multiply(_number(block, "rows"), limit)))
-    if curve:
+    if policy.full:
+        now = scalar(metadata.partitioning.id, pa.int64())
+        unfit = pc.or_(unfit, pc.not_equal(_number(block, "partitioning"), now))
+    if metadata.curve:
         unfit = pc.or_(unfit, pc.less(_number(block, "level"), scalar(CUBE_LEVEL, pa.int64())))
     return unfit
 
