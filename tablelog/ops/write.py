@@ -19,6 +19,7 @@ from tablelog.errors import ConflictError, InvalidError
 from tablelog.format.actions import AddFile, RowChange
 from tablelog.ops.planned import Planned
 from tablelog.parquet.conform import Conformer
+from tablelog.parquet.encoder import POINT_GROUP_BYTES
 from tablelog.parquet.inlined import encode_rows, statistics_of
 from tablelog.parquet.key_filters import KeyCollector
 from tablelog.parquet.ordering import ordering
@@ -126,6 +127,7 @@ def write_rows(
             target_size_bytes=target_file_size_bytes(metadata.properties),
             store=store,
             key=() if level else metadata.key_fields,
+            group_bytes=POINT_GROUP_BYTES if metadata.key else None,
             on_progress=advance,
         )
     files = _within_budget(files)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 MIB: Final = 1024 * 1024
 GROUP_BYTES: Final = 16 * MIB
 """What a row group aims at, as Arrow: engines read many at once, and threads take turns at files without long waits."""
+POINT_GROUP_BYTES: Final = 4 * MIB
+"""The same where single rows are looked up: a lookup decodes a row group."""
 GROUP_BYTES_MAX: Final = 64 * MIB
 GROUP_ROWS_MIN: Final = 122_880
 """A row group is what one thread of DuckDB reads, and this is what its own have."""
@@ -53,10 +55,13 @@ class FileEncoder:
         encoding: Encoding,
         ordering: Ordering | None,
         sink: Sink,
+        *,
         keys: KeyCollector | None = None,
+        group_bytes: float = GROUP_BYTES,
     ) -> None:
         """Begin a file of rows under `schema` in `sink`; each piece sorted, if there is an ordering."""
         self._keys = keys
+        self._group_bytes = group_bytes
         self.row_count = 0
         self._group_count = 0
         self._schema = schema
@@ -88,7 +93,7 @@ class FileEncoder:
         """Row groups in the sort order, nulls last; equal rows stay as they came."""
         rows = rows.combine_chunks()
         order = ordering.indices(rows)
-        group_row_count = group_rows(rows.nbytes / rows.num_rows)
+        group_row_count = group_rows(rows.nbytes / rows.num_rows, self._group_bytes)
         for start in range(0, rows.num_rows, group_row_count):
             yield rows.take(order.slice(start, group_row_count))
 

@@ -73,12 +73,13 @@ def write_files(
     target_size_bytes: int,
     store: ObjectStore,
     key: Sequence[Field] = (),
+    group_bytes: float | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> tuple[AddFile, ...]:
     """Store all rows as files of about `target_size_bytes` and return the actions that add them, in the rows' order.
 
     Batches are under exactly `arrow.arrow_schema(schema)`. Each file is put once, from one of several threads.
-    Files of few rows get a filter of their keys, which have the columns `key`. `on_progress` gets the number of rows
+    Row groups aim at `group_bytes` of Arrow, 16 MiB unless told otherwise. Files of few rows get a filter of their keys, which have the columns `key`. `on_progress` gets the number of rows
     whenever some more have been encoded, one call at a time. No rows, no files.
 
     Raises:
@@ -93,6 +94,7 @@ def write_files(
         target_size_bytes=target_size_bytes,
         store=store,
         key=key,
+        group_bytes=group_bytes,
         on_progress=on_progress,
     )
     with writer.strands:
@@ -143,6 +145,7 @@ class _Writer:
         target_size_bytes: int,
         store: ObjectStore,
         key: Sequence[Field],
+        group_bytes: float | None,
         on_progress: Callable[[int], None] | None,
     ) -> None:
         self.strands = Strands(self._begin, self._finish_file, on_progress)
@@ -152,6 +155,7 @@ class _Writer:
         self._target_bytes = target_size_bytes
         self._store = store
         self._key = key
+        self._group_bytes = GROUP_BYTES if group_bytes is None else group_bytes
         self._disk_places = threading.Semaphore(DISK_FILES_MAX)
         self._on_progress = on_progress
         self._waiting_max = WAITING_BYTES_PER_THREAD * max(thread_count(), 2) * (2 if ordering else 1)
@@ -220,7 +224,7 @@ class _Writer:
         if self._ordering:
             return max(1, min(file_rows, int(SORTED_BYTES_MAX / row_bytes)))
         # Lanes side by side share the memory, so each gets to a chunk sooner.
-        group_bytes = GROUP_BYTES / (2 if self._partitioning.fields else 1)
+        group_bytes = self._group_bytes / (2 if self._partitioning.fields else 1)
         return min(group_rows(row_bytes, file_bytes / max(1, round(file_bytes / group_bytes))), file_rows)
 
     def _ratio(self) -> float:
@@ -251,7 +255,9 @@ class _Writer:
         by_key = bool(self._key) and order == self._key[0].name
         if by_key or rows.num_rows <= KEYS_MAX:
             return encoding
-        return with_key_filters(encoding, self._key, min(rows.num_rows, group_rows(rows.nbytes / rows.num_rows)))
+        return with_key_filters(
+            encoding, self._key, min(rows.num_rows, group_rows(rows.nbytes / rows.num_rows, self._group_bytes))
+        )
 
     def _submit_all(self, lane: _Lane) -> None:
         """Queue what a lane has as one chunk, however small."""
@@ -282,7 +288,9 @@ class _Writer:
     def _encoder(self, sink: Sink) -> FileEncoder:
         try:
             keys = KeyCollector(self._key) if self._key else None
-            return FileEncoder(self._schema, self._encoding, self._ordering, sink, keys)
+            return FileEncoder(
+                self._schema, self._encoding, self._ordering, sink, keys=keys, group_bytes=self._group_bytes
+            )
         except BaseException:
             sink.discard()
             raise

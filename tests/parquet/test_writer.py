@@ -250,9 +250,9 @@ def test_the_last_file_is_halved_if_a_thread_would_be_idle_otherwise(
     monkeypatch.setattr("tablelog.parquet.strands.thread_count", lambda: threads)
     folder, finishing, begun = Folder(), finishing_of(monkeypatch), threading.Semaphore(0)
 
-    def begin(*arguments: Any) -> encoder.FileEncoder:
+    def begin(*arguments: Any, **options: Any) -> encoder.FileEncoder:
         begun.release()
-        return encoder.FileEncoder(*arguments)
+        return encoder.FileEncoder(*arguments, **options)
 
     monkeypatch.setattr(writer, "FileEncoder", begin)
 
