@@ -78,9 +78,10 @@ def write_files(
 ) -> tuple[AddFile, ...]:
     """Store all rows as files of about `target_size_bytes` and return the actions that add them, in the rows' order.
 
-    Batches are under exactly `arrow.arrow_schema(schema)`. Each file is put once, from one of several threads.
-    Row groups aim at `group_bytes` of Arrow, 16 MiB unless told otherwise. Files of few rows get a filter of their keys, which have the columns `key`. `on_progress` gets the number of rows
-    whenever some more have been encoded, one call at a time. No rows, no files.
+    Batches are under exactly `arrow.arrow_schema(schema)`. Each file is put once, from one of several threads. Row
+    groups aim at `group_bytes` of Arrow, 16 MiB unless told otherwise. Files of few rows get a filter of their keys,
+    which have the columns `key`. `on_progress` gets the number of rows whenever some more have been encoded, one call
+    at a time. No rows, no files.
 
     Raises:
         Exception: whatever reading the batches or storing raised first. Files that were stored by then stay there.
