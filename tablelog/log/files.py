@@ -73,6 +73,28 @@ class Wanted:
         return None
 
 
+class Named:
+    """A `Narrowing` to files with some paths."""
+
+    field_ids: Sequence[int] = ()
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        """Look for these."""
+        self._paths = pa.array(sorted(paths), pa.string())
+
+    def rules_out(self, block: Block) -> bool:  # noqa: ARG002 - paths have no order
+        """See `Narrowing`."""
+        return False
+
+    def columns(self, block: Block) -> Sequence[str]:  # noqa: ARG002
+        """See `Narrowing`."""
+        return ("path",)
+
+    def mask(self, block: Block) -> Column | None:
+        """See `Narrowing`."""
+        return pc.is_in(block.columns(("path",))["path"], value_set=self._paths)
+
+
 @dataclass(frozen=True, slots=True)
 class _Run:
     """Files in blocks: places counted over all of the blocks, in the order of the files."""

@@ -19,14 +19,15 @@ from tablelog.format import names
 from tablelog.format.actions import AddFile, RemoveFile
 from tablelog.format.commits import CommitRecord
 from tablelog.log.facts import Totals
-from tablelog.log.files import Wanted, files_at
+from tablelog.log.files import Named, Wanted, files_at
 from tablelog.log.merging import cut
 from tablelog.log.metadata import changed
 from tablelog.log.parts import Segment, Step
 from tablelog.parquet.plain import scalar
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
 
     from tablelog.format.action_json import ActionReader
     from tablelog.format.actions import Action
@@ -153,9 +154,9 @@ class TableState:
             last = cut(last, self.version)
         return TableState((*self._parts[:-1], last, step), version, changed(self.metadata, actions), self._reader)
 
-    def find(self, paths: Container[str]) -> dict[str, AddFile]:
-        """Live files with some paths."""
-        return {file.path: file for file in self.files if file.path in paths}
+    def find(self, paths: AbstractSet[str]) -> dict[str, AddFile]:
+        """Live files with some paths; no value for any other."""
+        return {file.path: file for file in self.files_for(Named(paths)) if file.path in paths}
 
     @cached_property
     def _totals(self) -> Totals:

@@ -110,7 +110,10 @@ class Compacting:
     def plan(self, state: TableState, info: Mapping[str, Any]) -> Planned | None:
         """The commit that does it; None if there is nothing (left) to do."""
         if self._moved is None:
-            self._moved = [self._move(merge, state) for merge in self._compaction.merges]
+            # The step may have been chosen long ago: what somebody else has moved is left alone.
+            there = state.find({file.path for file, _ in self._compaction.files}).keys()
+            fit = [merge for merge in self._compaction.merges if all(file.path in there for file in merge.files)]
+            self._moved = [self._move(merge, state) for merge in fit]
         levels = {file.path: level for file, level in self._compaction.moves}
         live = state.find({path for moved in self._moved for path in moved.sources} | levels.keys())
         vectors = read_vectors(self._store, live.values())

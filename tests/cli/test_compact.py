@@ -19,11 +19,10 @@ def test_full_makes_one_sorted_run_and_says_what_it_did(run: Run, place: Path) -
     after = tl.connect(place)["orders"]
     assert found == {
         "version": after.version,
-        "steps": 1,
         "files_removed": files,
         "files_added": after.snapshot().state.file_count,
     }
-    nothing = {"version": None, "steps": 0, "files_removed": 0, "files_added": 0}
+    nothing = {"version": None, "files_removed": 0, "files_added": 0}
     assert run("compact", place, "orders", "--full", "--json").json == nothing
     assert run("compact", place, "orders").out == "orders: nothing to put together\n"
 
