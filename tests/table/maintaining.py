@@ -1,0 +1,732 @@
+"""Short lives of small tables: a seed decides what is done, where it is interrupted, and who comes in between.
+
+A seed is one step, done to what another seed has left, and that to what another one has, so seeds are a forest:
+
+    a new table ── seed 3 ── seed 7 ── seed 8 ── …      at most `DEPTH` steps deep; what begins alike is done once,
+                         └── seed 19 ── …               and a seed is done again by doing those above it again
+
+A step is an operation, and at one of its calls of the store, before it, one of three things happens:
+
+    it dies                       and is done again, by somebody who knows nothing
+    another operation             begins, and comes to its end, right there; the clock may have jumped before
+    another one, that another     interrupts in the same way
+
+Nothing else can happen between processes: all that they share is the store. So there are no threads. Some operations
+are done by somebody who has last read the log before the step above.
+
+The model is the rows of every version, made of what operations come to in the order in which their commits win their
+names. It keeps no files: what is needed is found out by reading each version with no help from what is tested.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from tablelog.catalog import Catalog
+from tablelog.engines.arrow import FILE_NUMBER, ROW_NUMBER
+from tablelog.env import Env
+from tablelog.errors import ConflictError, CorruptionError, InvalidError, NotFoundError
+from tablelog.format import names
+from tablelog.format.predicate import And, Comparison, Operator
+from tablelog.lake import Lake
+from tablelog.log.history import TableHistory
+from tablelog.ops.changes import row_events
+from tablelog.ops.matching import Condition
+from tablelog.parquet.contents import read_vectors
+from tablelog.parquet.inlined import decode_rows
+from tablelog.parquet.reader import read_every_row
+from tablelog.store.in_lake import table_store
+from tablelog.store.memory import MemoryStore
+from tablelog.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from tablelog.format.actions import AddFile
+    from tablelog.log.state import TableState
+    from tablelog.ops.scan import ScanPlan
+    from tablelog.store.base import ByteRange, ObjectInfo, ObjectStore
+
+DEPTH = 12
+WINDOW = 48
+"""How far back the seed is whose table a seed goes on with."""
+IDS = 12
+HOUR = 3_600_000_000
+Row = tuple[int, int]
+Bag = Counter[Row]
+LAYOUTS: tuple[dict[str, Any], ...] = (
+    {},
+    {"sort_by": "id"},
+    {"sort_by": "v"},
+    {"key": "id"},
+    {"cluster_by": ["id", "v"]},
+    {"partition_by": "bucket(2, id)"},
+    {"partition_by": "bucket(2, id)", "sort_by": "id"},
+)
+KINDS = {"append": 4, "delete": 6, "upsert": 4, "compact": 6, "full": 2, "restore": 3, "expire": 4, "vacuum": 4}
+KINDS |= {"tidy": 2, "clone": 2, "tag": 1, "untag": 1, "consume": 1}
+"""What is done, and how often. `tidy` is an expiry and a vacuum."""
+CALLS = {"append": 4, "delete": 6, "upsert": 6, "compact": 14, "full": 14, "restore": 3, "expire": 14, "vacuum": 16}
+CALLS |= {"tidy": 28, "clone": 26, "tag": 3, "untag": 3, "consume": 8}
+"""About how many calls of the store each one makes."""
+
+
+class CrashedError(BaseException):
+    """Somebody is no more: nothing in the library may catch this."""
+
+
+class World(Env):
+    """The clock, chance and names of everybody."""
+
+    def __init__(self, seed: int, now_us: int) -> None:
+        self.dice = random.Random(seed)
+        self.clock_us = now_us
+
+    def now_us(self) -> int:
+        self.clock_us += 1000
+        return self.clock_us
+
+    def monotonic_s(self) -> float:
+        return self.clock_us / 1e6
+
+    def sleep(self, wait_s: float) -> None:
+        self.clock_us += int(wait_s * 1e6)
+
+    def random(self) -> float:
+        return self.dice.random()
+
+    def who(self) -> str:
+        return "somebody"
+
+    def random_bits(self, count: int) -> int:
+        return self.dice.getrandbits(count)
+
+
+class Disk(MemoryStore):
+    """Objects; something may happen before one of the next calls."""
+
+    def __init__(self, objects: Mapping[str, Any], on_create: Callable[[str, bytes], None]) -> None:
+        super().__init__("lake")
+        self._objects = dict(objects)
+        self._on_create = on_create
+        self.calls = 0
+        self.interruption: tuple[int, Callable[[], None]] | None = None
+        """Before which call, and what."""
+
+    @property
+    def objects(self) -> dict[str, Any]:
+        return self._objects
+
+    @objects.setter
+    def objects(self, objects: dict[str, Any]) -> None:
+        self._objects = objects
+
+    def data(self, key: str) -> bytes:
+        """An object, asked for by nobody."""
+        stored = self._objects.get(key)
+        assert stored is not None, f"{key} is needed and gone"
+        return bytes(stored.data)
+
+    def _arrive(self) -> None:
+        self.calls += 1
+        if self.interruption is not None and self.calls >= self.interruption[0]:
+            happen = self.interruption[1]
+            self.interruption = None
+            happen()
+
+    def get(self, key: str, byte_range: ByteRange | None = None) -> bytes:
+        self._arrive()
+        return super().get(key, byte_range)
+
+    def put(self, key: str, data: bytes | memoryview) -> None:
+        self._arrive()
+        super().put(key, data)
+
+    def put_if_absent(self, key: str, data: bytes | memoryview) -> bool:
+        self._arrive()
+        created = super().put_if_absent(key, data)
+        if created:
+            self._on_create(key, bytes(data))
+        return created
+
+    def list(self, prefix: str = "", start_after: str = "") -> Iterator[ObjectInfo]:
+        self._arrive()
+        return iter([*super().list(prefix, start_after)])
+
+    def delete(self, key: str) -> None:
+        self._arrive()
+        super().delete(key)
+
+    def head(self, key: str) -> ObjectInfo:
+        self._arrive()
+        return super().head(key)
+
+
+class OneByOne:
+    """In the place of threads: all is done at once, by whoever asks for it."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def __enter__(self) -> OneByOne:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def map(self, ask: Callable[[Any], Any], arguments: Iterable[Any]) -> list[Any]:
+        return [ask(argument) for argument in arguments]
+
+    def submit(self, do: Callable[..., object], *arguments: object) -> None:
+        do(*arguments)
+
+    def shutdown(self) -> None:
+        pass
+
+
+class Forgetful:
+    """In the place of what a process keeps of vectors and rows: everything is asked for again."""
+
+    def get(self, _: object) -> None:
+        return None
+
+    def put(self, *_: object) -> None:
+        pass
+
+
+# --------------------------------------------------------------------------- an engine of a few lines
+
+
+def ids_of(plan: ScanPlan, store: ObjectStore) -> Iterator[tuple[int, int, int]]:
+    """Number of the file, number of the row, and id of every live row."""
+    schemas = plan.state.metadata.schemas
+    fields = [plan.state.schema.field("id")]
+    vectors = read_vectors(store, plan.numbered_files)
+    for number, file in enumerate(plan.numbered_files):
+        deleted, row = vectors.get(file.path, ()), 0
+        for batch in read_every_row(store, file, schemas[file.schema_id], fields):
+            for each in batch.column(0).to_pylist():
+                if row not in deleted:
+                    yield number, row, each
+                row += 1
+
+
+def batch_of(rows: Sequence[Sequence[int]], columns: Sequence[str]) -> list[pa.RecordBatch]:
+    found = [*zip(*rows, strict=True)] or [()] * len(columns)
+    return [pa.RecordBatch.from_arrays([pa.array(each, pa.int64()) for each in found], [*columns])]
+
+
+def condition_on(where: str) -> Callable[[Any], Condition]:
+    """Text such as "3 5": ids from 3 to 5."""
+    low, high = map(int, where.split())
+
+    def bind(schema: Any) -> Condition:
+        key = schema.field("id")
+        bounds = (Comparison(key.id, Operator.GREATER_OR_EQUAL, low), Comparison(key.id, Operator.LESS_OR_EQUAL, high))
+
+        def find(plan: ScanPlan, store: ObjectStore) -> Iterable[pa.RecordBatch]:
+            found = [(file, row) for file, row, each in ids_of(plan, store) if low <= each <= high]
+            return batch_of(found, [FILE_NUMBER, ROW_NUMBER])
+
+        return Condition(predicate=And(bounds), fields=(key,), find=find)
+
+    return bind
+
+
+def meet(plan: ScanPlan, store: ObjectStore, keys: pa.Table) -> Iterable[pa.RecordBatch]:
+    sources = {key: number for number, key in enumerate(keys.column("id").to_pylist())}
+    found = [(file, row, sources[each]) for file, row, each in ids_of(plan, store) if each in sources]
+    return batch_of(found, [FILE_NUMBER, ROW_NUMBER, "source"])
+
+
+# --------------------------------------------------------------------------- the model
+
+
+@dataclass
+class Truth:
+    """What is true of one table."""
+
+    log: list[Bag] = field(default_factory=list)
+    horizon: int = 0
+    vacuums: int = 0
+    tags: dict[str, int] = field(default_factory=dict)
+    positions: dict[str, int] = field(default_factory=dict)
+    clones: dict[str, int] = field(default_factory=dict)
+    """Folders of clones that it was told of, and with which version they begin."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def copy(self) -> Truth:
+        return replace(
+            self, log=[*self.log], tags={**self.tags}, positions={**self.positions}, clones={**self.clones}
+        )
+
+    @property
+    def newest(self) -> int:
+        return len(self.log) - 1
+
+
+@dataclass
+class Operation:
+    """Something that is done to a table."""
+
+    kind: str
+    path: str
+    what: dict[str, Any]
+    commits: list[tuple[str, str, int]] = field(default_factory=list)
+    """Folder, kind and version of each commit that won its name."""
+
+    def rows_after(self, before: Bag, truth: Truth) -> Bag:
+        """The rows of the table after its commit."""
+        match self.kind:
+            case "append":
+                return before + Counter(self.what["rows"])
+            case "delete":
+                return Counter({row: n for row, n in before.items() if not self._is_between(row[0])})
+            case "upsert":
+                after = Counter(before)
+                for key, value in self.what["rows"]:
+                    same = sum(after.pop(row) for row in [*after] if row[0] == key)
+                    after[key, value] += same or 1
+                return after
+            case "restore":
+                return truth.log[self.what["version"]]
+            case _:
+                return before
+
+    def _is_between(self, key: int) -> bool:
+        return bool(self.what["low"] <= key <= self.what["high"])
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a seed leaves behind."""
+
+    objects: Mapping[str, Any]
+    before: Mapping[str, Any]
+    """The objects before it."""
+    truths: Mapping[str, Truth]
+    """By folder."""
+    now_us: int
+    names: tuple[str, ...]
+    """Names in the lake."""
+
+
+WRITES = frozenset(("append", "delete", "upsert", "restore"))
+
+
+class Step:
+    """One seed on top of what another one has left."""
+
+    def __init__(self, seed: int, left: Left | None, kinds: Mapping[str, int], seen: Reading) -> None:
+        self.seed, self.kinds, self.seen = seed, kinds, seen
+        self.world = World(seed, 1_800_000_000_000_000 if left is None else left.now_us)
+        self.dice = self.world.dice
+        self.disk = Disk({} if left is None else left.objects, self._on_create)
+        self.before = {} if left is None else left.before
+        self.truths = {} if left is None else {path: truth.copy() for path, truth in left.truths.items()}
+        self.names = () if left is None else left.names
+        self.doing: list[Operation] = []
+        self.clone_count = 0
+        self.happened: Counter[str] = Counter()
+        self.told: list[str] = []
+
+    def left(self, before: Mapping[str, Any]) -> Left:
+        return Left(self.disk.objects, before, self.truths, self.world.clock_us, self.names)
+
+    # ------------------------------------------------------------------ what is true
+
+    def _on_create(self, key: str, data: bytes) -> None:
+        path, _, name = key.partition(f"/{names.LOG}")
+        version = names.parse_commit(name)
+        if version is None:
+            consumer = names.parse_consumer(key.partition("/")[2])
+            if consumer is not None:
+                position = json.loads(data)["actions"][0]["position"]["version"]
+                self.truths[key.partition("/")[0]].positions[consumer[0]] = position
+            return
+        if not data:  # a clone that will never be
+            self.truths[path] = Truth()
+            return
+        record, operation = json.loads(data), self.doing[-1]
+        operation.commits.append((path, record["operation"], version))
+        if path not in self.truths:
+            source = self.truths[operation.path] if operation.kind == "clone" else Truth()
+            rows = source.log[operation.what["version"]] if operation.kind == "clone" else Counter()
+            self.truths[path] = Truth(log=[rows], options=source.options or operation.what)
+            return
+        truth = self.truths[path]
+        assert version == len(truth.log)
+        after = operation.rows_after(truth.log[-1], truth) if path == operation.path else truth.log[-1]
+        truth.log.append(after)
+        for action in record["actions"]:
+            ((kind, body),) = action.items()
+            match kind:
+                case "horizon":
+                    self._check_horizon(truth, body["version"], operation)
+                    truth.horizon = body["version"]
+                case "vacuum":
+                    truth.vacuums += 1
+                case "tag" if body.get("version") is None:
+                    del truth.tags[body["name"]]
+                case "tag":
+                    truth.tags[body["name"]] = body["version"]
+                case "clone" if body.get("path") is not None:
+                    truth.clones[body["path"]] = body["version"]
+                case _:
+                    pass
+
+    def _check_horizon(self, truth: Truth, version: int, operation: Operation) -> None:
+        begun = [first for path, first in truth.clones.items() if path not in self.truths]
+        held = min([*truth.tags.values(), *begun, *operation.what["held"], truth.newest])
+        assert truth.horizon < version <= held, f"versions up to {version} expire, {held} is held"
+
+    # ------------------------------------------------------------------ doing
+
+    def create(self) -> None:
+        """A table with a few files, rows inside commits and vectors."""
+        options = dict(self.dice.choice(LAYOUTS))
+        properties = {"log_fan_out": self.dice.choice(["2", "4", "16", "16"])}
+        properties["inline_max_bytes"] = self.dice.choice(["0", "0", "600", "60000"])
+        properties["target_file_size_bytes"] = self.dice.choice(["65536", "2000", "200"])
+        self.doing = [Operation("create", "t", {**options, "properties": properties})]
+        Lake(self.disk, Catalog(self.disk))._catalog.create("lake", {})
+        fields = {"id": "int64 not null", "v": "int64"}
+        self.lake().create_table("t", fields, **options, properties=properties)
+        for kind in self.dice.choices(["append", "delete", "upsert"], [4, 1, 1], k=4):
+            self.do(self.operation(kind, "t"))
+
+    def run(self, before: Mapping[str, Any]) -> None:
+        """The step: an operation, and what comes in between."""
+        self.before = before
+        if self.dice.random() < 0.3:
+            self.world.clock_us += 2 * HOUR
+        operation = self.operation()
+        choice = self.dice.random()
+        if choice < 0.25:
+            self.interrupt(operation, self._die)
+            try:
+                self.do(operation, stale=self.dice.random() < 0.2)
+            except CrashedError:
+                self.happened["crashes"] += 1
+                self.told.append("it died")
+                self.check("after a crash")
+                self.again(operation)
+        else:
+            second = self._come(deeper=choice > 0.9)
+            if choice < 0.95:
+                self.interrupt(operation, second)
+            self.do(operation, stale=self.dice.random() < 0.25)
+        if self.disk.interruption is not None:  # it had fewer calls
+            self.disk.interruption = None
+        self.check("at the end")
+
+    def interrupt(self, operation: Operation, happen: Callable[[], None]) -> None:
+        calls = CALLS[operation.kind]
+        self.disk.interruption = self.disk.calls + 1 + self.dice.randrange(calls), happen
+
+    def _die(self) -> None:
+        raise CrashedError
+
+    def _come(self, *, deeper: bool) -> Callable[[], None]:
+        """Somebody else does something from beginning to end."""
+        jumps = self.dice.random() < 0.3
+
+        def happen() -> None:
+            self.happened["deeper interleavings" if len(self.doing) > 1 else "interleavings"] += 1
+            if jumps:
+                self.world.clock_us += 2 * HOUR
+            calls = self.disk.calls
+            other = self.operation(path=self.doing[0].path if self.dice.random() < 0.8 else None)
+            if deeper:
+                self.interrupt(other, self._come(deeper=False))
+            self.do(other)
+            self.disk.calls, self.disk.interruption = calls, None
+            self.check("in between", newest_only=other.kind in WRITES)
+
+        return happen
+
+    def operation(self, kind: str | None = None, path: str | None = None) -> Operation:
+        """Something to do."""
+        dice = self.dice
+        kind = kind or dice.choices([*self.kinds], [*self.kinds.values()])[0]
+        paths = [path for path, truth in self.truths.items() if truth.log]
+        path = path or (dice.choice(paths) if dice.random() < 0.4 else "t")
+        truth = self.truths[path]
+        if kind == "append" and "key" in truth.options:
+            kind = "upsert"
+        if (kind == "untag" and not truth.tags) or (kind == "clone" and len(self.truths) > 3):
+            kind = "delete"
+        low = dice.randrange(IDS)
+        ids = dice.sample(range(IDS), dice.choice([1, 2, 3, 5, 8]))
+        what: dict[str, Any] = {
+            "rows": [(each, dice.randrange(100)) for each in sorted(ids)],
+            "low": low,
+            "high": low + dice.choice([0, 0, 1, 3]),
+            "version": dice.randrange(truth.horizon, truth.newest + 1),
+            "keep": dice.choice([1, 1, 2, 4]),
+            "grace": dice.choice(["0 seconds", "0 seconds", "1 hour"]),
+            "full": kind == "full",
+            "tag": dice.choice([*truth.tags]) if kind == "untag" else f"tag{self.seed}.{len(self.told)}",
+            "clone": f"c{self.seed}x{len(self.told)}",
+        }
+        return Operation(kind, path, what)
+
+    def again(self, operation: Operation) -> None:
+        """What died is done again, and succeeds."""
+        what, truth = operation.what, self.truths[operation.path]
+        if operation.kind == "clone":
+            what = {**what, "clone": what["clone"] + "b"}
+        if operation.kind == "tag" and truth.tags.get(what["tag"]) not in {None, what["version"]}:
+            return
+        if operation.kind == "untag" and what["tag"] not in truth.tags:
+            return
+        version = max(what["version"], truth.horizon)
+        self.do(Operation(operation.kind, operation.path, {**what, "version": version}), calm=True)
+
+    def lake(self) -> Lake:
+        return Lake(self.disk, Catalog(self.disk))
+
+    def table(self, path: str) -> Table:
+        return Table(table_store(self.disk, path), path)
+
+    def do(self, operation: Operation, *, stale: bool = False, calm: bool | None = None) -> None:
+        """Carry an operation out, and look whether it has done what it says."""
+        self.happened["operations"] += 1
+        self.told.append(f"{'  ' * len(self.doing)}{operation.kind} of {operation.path} {operation.what}")
+        truth = self.truths[operation.path]
+        vacuums, newest = truth.vacuums, truth.newest
+        calm = self.disk.interruption is None and not stale if calm is None else calm
+        operation.what["held"] = [max(position, 0) for position in truth.positions.values()]
+        table = self._stale(operation.path) if stale else self.table(operation.path)
+        depth = len(self.doing)
+        self.doing.append(operation)
+        try:
+            self._carry_out(table, operation, operation.what)
+        except (ConflictError, NotFoundError, CorruptionError, InvalidError) as error:
+            del self.doing[depth:]
+            self.told.append(f"{'  ' * depth}{error}")
+            assert not calm, error
+            assert self._is_reason(operation, error, vacuums), error
+            assert not [each for each in operation.commits if each[1] == operation.kind], error
+        else:
+            if operation.kind in WRITES:
+                assert [each[1] for each in operation.commits] == [operation.kind], operation
+            if operation.kind == "expire" and calm:
+                self._check_expired(truth, operation, newest)
+        finally:
+            del self.doing[depth:]
+
+    def _check_expired(self, truth: Truth, operation: Operation, newest: int) -> None:
+        """Nothing came in between, so as much has expired as could."""
+        begun = [first for path, first in truth.clones.items() if path not in self.truths]
+        held = [*truth.tags.values(), *begun, *operation.what["held"]]
+        assert truth.horizon >= min([newest + 1 - operation.what["keep"], *held])
+
+    def _stale(self, path: str) -> Table:
+        """The table as somebody holds it who has last looked before the step above."""
+        table = self.table(path)
+        now, self.disk.objects = self.disk.objects, {**self.before}
+        interruption, self.disk.interruption = self.disk.interruption, None
+        calls = self.disk.calls
+        try:
+            table.snapshot()
+        except NotFoundError:  # it was not there yet
+            pass
+        finally:
+            self.disk.objects, self.disk.interruption, self.disk.calls = now, interruption, calls
+        return table
+
+    def _is_reason(self, operation: Operation, error: Exception, vacuums: int) -> bool:
+        truth, text = self.truths[operation.path], str(error)
+        expired = operation.what["version"] < truth.horizon
+        if "write again" in text:
+            return truth.vacuums > vacuums
+        match operation.kind:
+            case "expire" | "tidy":
+                return "somebody else expired" in text
+            case "restore" | "consume":
+                return isinstance(error, NotFoundError) and expired
+            case "tag":
+                return isinstance(error, NotFoundError) and expired
+            case "untag":
+                return isinstance(error, NotFoundError) and operation.what["tag"] not in truth.tags
+            case "clone":
+                return "a vacuum has given it up" in text or expired
+            case _:
+                return False
+
+    def _carry_out(self, table: Table, operation: Operation, what: dict[str, Any]) -> None:
+        match operation.kind:
+            case "append":
+                table.append([{"id": key, "v": v} for key, v in what["rows"]])
+            case "delete":
+                table.delete(f"{what['low']} {what['high']}")
+            case "upsert":
+                table.upsert([{"id": key, "v": v} for key, v in what["rows"]], on="id")
+            case "compact" | "full":
+                table.compact(full=what["full"])
+            case "restore":
+                table.restore(what["version"])
+            case "expire":
+                table.expire(what["keep"])
+            case "vacuum":
+                table.vacuum(grace=what["grace"])
+            case "tidy":
+                table.expire(1)
+                table.vacuum(grace=what["grace"])
+            case "tag":
+                table.tag(what["tag"], what["version"])
+            case "untag":
+                table.untag(what["tag"])
+            case "consume":
+                table.consumer("reader").seek(what["version"])
+            case "clone":
+                name = next((name for name in self.lake().tables() if name == operation.path), None)
+                if name is None:  # its maker died before it had a name
+                    operation.kind = "compact"
+                    table.compact()
+                else:
+                    self.lake().clone_table(name, what["clone"], version=what["version"])
+
+    # ------------------------------------------------------------------ looking
+
+    def check(self, when: str, *, newest_only: bool = False) -> dict[str, set[str]]:
+        """Each version that can be read has exactly its rows; keys of the objects that are needed, by folder."""
+        interruption, self.disk.interruption = self.disk.interruption, None
+        calls = self.disk.calls
+        needed: dict[str, set[str]] = {}
+        for path, truth in self.truths.items():
+            if truth.log:
+                needed[path] = self.seen.check(self, path, truth, when, newest_only=newest_only)
+        self.disk.interruption, self.disk.calls = interruption, calls
+        return needed
+
+    def finish(self) -> None:
+        """In the end tables are put into shape; they are sound, and have what they need, and nothing else."""
+        living = [path for path, truth in self.truths.items() if truth.log]
+        for path in reversed(living):
+            self.do(Operation("full", path, {"full": True, "version": 0}), calm=True)
+        self.check("after a full compaction")
+        for path in reversed(living):
+            self.do(Operation("vacuum", path, {"grace": "0 seconds", "version": 0}), calm=True)
+        needed = self.check("after a vacuum").values()
+        for path in living:
+            problems = self.table(path).verify().problems
+            assert not [problem for problem in problems if not problem.harmless], problems
+            mine = {key for each in needed for key in each if key.startswith(f"{path}/")}
+            there = {key for key in self.disk.objects if key.startswith((f"{path}/{names.DATA}", f"{path}/{names.DELETES}"))}
+            assert there == mine, f"there is more than is needed: {sorted(there - mine)}"
+
+
+class Reading:
+    """Reads versions from the log and the objects, and remembers what bytes mean."""
+
+    def __init__(self) -> None:
+        self._files: dict[tuple[bytes, int], list[Row]] = {}
+        self._vectors: dict[Any, Any] = {}
+
+    def check(self, step: Step, path: str, truth: Truth, when: str, *, newest_only: bool) -> set[str]:
+        store = table_store(step.disk, path)
+        history = TableHistory(store)
+        table = Table(store, path, history)
+        newest = table.snapshot().state
+        assert newest.version == truth.newest, f"{path} {when}: {newest.version} is not the newest version"
+        assert history.horizon == truth.horizon
+        needed: set[str] = set()
+        for version in [truth.newest] if newest_only else range(truth.horizon, truth.newest + 1):
+            state = newest if version == truth.newest else history.state_at(version)
+            found = self._bag(step.disk, path, state, needed)
+            assert found == truth.log[version], f"{path} {when}: version {version} has other rows"
+            assert state.row_count == found.total()
+        if not newest_only:
+            self._check_feed(step, path, truth, history, needed)
+        return needed
+
+    def _bag(self, disk: Disk, path: str, state: TableState, needed: set[str]) -> Bag:
+        bag: Bag = Counter()
+        for file in state.files:
+            rows = self.rows(disk, path, file, state, needed)
+            if file.deleted is None:
+                bag.update(rows)
+            else:
+                deleted = self._deleted(disk, path, file, needed)
+                assert len(deleted) == file.deleted.row_count
+                bag.update(row for number, row in enumerate(rows) if number not in deleted)
+        return bag
+
+    def rows(self, disk: Disk, path: str, file: AddFile, state: TableState, needed: set[str]) -> list[Row]:
+        """All rows of a file, deleted ones among them."""
+        place = names.parse_inlined(file.path)
+        key = f"{path}/{names.LOG}{names.commit(place[0])}" if place else _key(path, file.path)
+        data, number = disk.data(key), place[1] if place else 0
+        if place is None:
+            needed.add(key)
+        known = self._files.get((data, number))
+        if known is None:
+            schema = state.metadata.schemas[file.schema_id]
+            if place is None:
+                found = list(read_every_row(_Bytes(data), replace(file, path="it", deleted=None), schema, schema.fields))
+            else:
+                content = base64.b64decode(json.loads(data)["actions"][number]["add"]["inline"])
+                found = [decode_rows(content, schema, file.row_count, file.path)]
+            known = [row for batch in found for row in zip(*(each.to_pylist() for each in batch.columns), strict=True)]
+            self._files[data, number] = known
+        assert len(known) == file.row_count
+        return known
+
+    def _deleted(self, disk: Disk, path: str, file: AddFile, needed: set[str]) -> Any:
+        vector = file.deleted
+        assert vector is not None
+        if vector.path is not None:
+            key = _key(path, vector.path)
+            disk.data(key)
+            needed.add(key)
+        known = self._vectors.get(vector)
+        if known is None:
+            known = self._vectors[vector] = read_vectors(table_store(disk, path), [file])[file.path]
+        return known
+
+    def _check_feed(self, step: Step, path: str, truth: Truth, history: TableHistory, needed: set[str]) -> None:
+        """Each version's changes are the difference between its rows and those of the version before."""
+        state, store = history.state(), table_store(step.disk, path)
+        changes = history.file_changes(truth.horizon, truth.newest)
+        for version in range(truth.horizon + 1, truth.newest + 1):
+            net: Counter[Row] = Counter()
+            for event in row_events(store, changes[version]) if version in changes else ():
+                rows = self.rows(step.disk, path, event.file, state, needed)
+                sign = 1 if event.kind in {"insert", "update_after"} else -1
+                for number in event.rows:
+                    net[rows[number]] += sign
+            net.update(truth.log[version - 1])
+            assert +net == truth.log[version], f"{path}: the changes of version {version} lead elsewhere"
+            assert min(net.values(), default=0) >= 0
+        for each in changes.values():
+            for file in each.added:
+                for vector in (file.gone.deleted, file.gone.updated) if file.gone else ():
+                    if vector is not None and vector.path is not None:
+                        needed.add(_key(path, vector.path))
+
+
+class _Bytes:
+    """One object that is read by whatever name."""
+
+    url = "bytes"
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def get(self, key: str, byte_range: ByteRange | None = None) -> bytes:
+        return self._data if byte_range is None else self._data[byte_range.start : byte_range.end]
+
+
+def _key(path: str, name: str) -> str:
+    """The key in the lake of an object that a table's log names."""
+    lent = names.parse_lent(name)
+    return f"{path}/{name}" if lent is None else f"{lent[0]}/{lent[1]}"
