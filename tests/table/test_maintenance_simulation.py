@@ -57,7 +57,7 @@ class Forest:
                 before = dict(step.disk.objects)
                 step.run(step.before if left is not None else {})
                 self.left[seed] = step.left(before)
-                if step.dice.random() < 0.1:
+                if step.dice.random() < 0.04:
                     last = Step(seed, self.left[seed], self.kinds, self.seen)
                     with env.use(last.world):
                         last.finish()
