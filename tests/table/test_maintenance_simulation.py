@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from copy import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pyroaring import BitMap
 
-from tablelog import changing, compacting, env
-from tablelog.ops import policy, removing, tiering, write
+from tablelog import changing, committing, compacting, env, lake, upkeep
+from tablelog.compacting import UntidyWarning
+from tablelog.errors import TablelogError
+from tablelog.format import names
+from tablelog.format.actions import AddFile, RowChange
+from tablelog.format.vector import Gone
+from tablelog.log import actions_object, changed, retained
+from tablelog.log.history import TableHistory
+from tablelog.log.state import TableState
+from tablelog.ops import compact, expire, needs, policy, removing, tiering, write
+from tablelog.ops.expire import Expiry
 from tablelog.parquet import contents, strands
 from tablelog.store import together
 
@@ -17,7 +29,7 @@ from . import maintaining
 from .maintaining import DEPTH, KINDS, WINDOW, Forgetful, Left, OneByOne, Reading, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 SEEDS = int(os.environ.get("TABLELOG_SEEDS", "10000"))
 BLOCKS = 20
@@ -81,6 +93,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(policy, "_UNITS", 4)
     for module in (policy, tiering):
         monkeypatch.setattr(module, "FAN_OUT", 2)
+    monkeypatch.setattr(actions_object, "INLINE_MAX", 5)
     monkeypatch.setattr(write, "_TARGET_FILE_SIZE_MIN", 1)
 
 
@@ -90,3 +103,199 @@ def test_every_version_has_its_rows(block: int) -> None:
     happened = Forest(block * count).run(count)
     if "SHOW" in os.environ:
         print(happened)
+
+
+# --------------------------------------------------------------------------- planted bugs
+
+Plant = pytest.MonkeyPatch
+
+
+def deletions_are_not_carried(plant: Plant) -> None:
+    right = compact._Moved.carried
+    plant.setattr(compact._Moved, "carried", lambda self, vectors: None if right(self, vectors) is None else BitMap())
+
+
+def places_of_sorted_rows_are_lost(plant: Plant) -> None:
+    plant.setattr(compact._Places, "of", lambda self, path, rows: BitMap())
+
+
+def carried_to_the_first_file_only(plant: Plant) -> None:
+    right = compact.Compacting._written
+
+    def written(self: Any, made: Any, deleted: BitMap) -> Any:
+        first, *rest = right(self, made, deleted)
+        kept = {file.path: file for file in made.files}
+        return [first, *(kept[file.path] for file in rest)]
+
+    plant.setattr(compact.Compacting, "_written", written)
+
+
+def sources_that_are_gone_are_moved_all_the_same(plant: Plant) -> None:
+    right = compact.Compacting.plan
+
+    def plan(self: Any, state: TableState, info: Any) -> Any:
+        planned = right(self, state, info)
+        known = self._first = getattr(self, "_first", None) or planned
+        if known is None or planned is known:
+            return planned
+        live = set(state.files.paths)
+        actions = [each for each in known.actions if isinstance(each, AddFile) or each.path in live]
+        return replace(known, actions=actions)
+
+    plant.setattr(compact.Compacting, "plan", plan)
+
+
+def one_source_stays(plant: Plant) -> None:
+    right = compact.Compacting.plan
+
+    def plan(self: Any, state: TableState, info: Any) -> Any:
+        planned = right(self, state, info)
+        removed = [] if planned is None else [each for each in planned.actions if not isinstance(each, AddFile)]
+        if len(removed) < 2:
+            return planned
+        return replace(planned, actions=[each for each in planned.actions if each is not removed[-1]])
+
+    plant.setattr(compact.Compacting, "plan", plan)
+
+
+def moves_drop_vectors(plant: Plant) -> None:
+    plant.setattr(compact, "again", lambda file, **said: replace(file, **said | {"deleted": None}))
+
+
+def files_are_made_for_level_0(plant: Plant) -> None:
+    right = compact.write_rows
+    plant.setattr(compact, "write_rows", lambda *given, **said: right(*given, **said | {"level": 0}))
+
+
+def compacted_rows_are_new_rows(plant: Plant) -> None:
+    right = compact.write_rows
+    plant.setattr(compact, "write_rows", lambda *given, **said: right(*given, **said | {"change": RowChange.INSERT}))
+
+
+def steps_in_passing_lose_what_is_gone(plant: Plant) -> None:
+    right = compacting.together
+
+    def together(*given: Any) -> Any:
+        both = right(*given)
+        return both and [replace(each, gone=None) if getattr(each, "moved", ()) else each for each in both]
+
+    plant.setattr(compacting, "together", together)
+
+
+def operations_are_planned_before_the_step(plant: Plant) -> None:
+    plant.setattr(TableState, "after", lambda self, actions: self)
+
+
+def moved_rows_are_in_the_feed(plant: Plant) -> None:
+    plant.setattr(changed, "_without_moved", lambda changes: changes)
+
+
+def vacuum_forgets_clones(plant: Plant) -> None:
+    plant.setattr(needs.Asking, "_lent", lambda self, clone: needs._Lent("nothing"))
+
+
+def clones_are_not_registered(plant: Plant) -> None:
+    plant.setattr(lake, "register_clone", lambda *_, **__: None)
+
+
+def of_what_is_needed(plant: Plant, wanted: Callable[[str, Any, Any], bool]) -> None:
+    right = retained.retained
+
+    def some(history: Any) -> Any:
+        return {path: span for path, span in right(history).items() if wanted(path, span, history)}
+
+    plant.setattr(needs, "retained", some)
+
+
+def vacuum_forgets_vectors_of_the_feed(plant: Plant) -> None:
+    plant.setattr(retained, "decode_gone", lambda said: Gone(path=said["path"]))
+
+
+def vacuum_forgets_actions(plant: Plant) -> None:
+    plant.setattr(needs._NamedActions, "find", lambda *_: {})
+
+
+def vacuum_removes_before_it_commits(plant: Plant) -> None:
+    right = upkeep._Vacuuming.first
+
+    def first(self: Any) -> Any:
+        asked, verdicts = right(self)
+        if not self._is_dry:
+            self.carry_out(verdicts)
+        return asked, verdicts
+
+    plant.setattr(upkeep._Vacuuming, "first", first)
+
+
+def vacuum_does_not_look_again(plant: Plant) -> None:
+    right = upkeep._Vacuuming.again
+
+    def once(self: Any, state: TableState) -> Any:
+        self._seen = getattr(self, "_seen", None) or right(self, state)
+        return self._seen
+
+    plant.setattr(upkeep._Vacuuming, "again", once)
+
+
+def expiry_does_not_see(plant: Plant, what: str) -> None:
+    right = Expiry.plan
+
+    def plan(self: Any, state: TableState, info: Any) -> Any:
+        blind: Any = copy(state)
+        blind.metadata = replace(state.metadata, **{what: {}})
+        return right(self, blind, info)
+
+    plant.setattr(Expiry, "plan", plan)
+
+
+COMPACTS = {"append": 4, "delete": 6, "upsert": 3, "compact": 6, "full": 2}
+PASSES = {"append": 4, "delete": 6, "upsert": 5}
+EXPIRES = {"append": 5, "delete": 3, "restore": 3, "expire": 5, "compact": 1}
+HOLDS = {"append": 5, "expire": 4, "tag": 3, "consume": 3, "clone": 2}
+VACUUMS = {"append": 5, "delete": 5, "upsert": 3, "compact": 4, "full": 2, "expire": 2, "vacuum": 4, "tidy": 4}
+LENDS = VACUUMS | {"clone": 4}
+BUGS: dict[str, tuple[Callable[[Plant], None], dict[str, int]]] = {
+    "deletions are not carried over": (deletions_are_not_carried, COMPACTS),
+    "places of sorted rows are lost": (places_of_sorted_rows_are_lost, COMPACTS),
+    "deletions are carried to the first file only": (carried_to_the_first_file_only, COMPACTS),
+    "compaction of files that are gone": (sources_that_are_gone_are_moved_all_the_same, COMPACTS),
+    "compaction leaves a source": (one_source_stays, COMPACTS),
+    "moves drop vectors": (moves_drop_vectors, COMPACTS),
+    "files are made for level 0": (files_are_made_for_level_0, COMPACTS),
+    "compacted rows are new rows": (compacted_rows_are_new_rows, COMPACTS),
+    "steps in passing lose what is gone": (steps_in_passing_lose_what_is_gone, PASSES),
+    "operations are planned before the step": (operations_are_planned_before_the_step, PASSES),
+    "moved rows are in the feed": (moved_rows_are_in_the_feed, PASSES),
+    "vacuum forgets clones": (vacuum_forgets_clones, LENDS),
+    "clones are not registered": (clones_are_not_registered, LENDS),
+    "vacuum keeps only the newest version": (
+        lambda plant: of_what_is_needed(plant, lambda _, span, history: span[1] == history.lineage.newest),
+        VACUUMS,
+    ),
+    "vacuum forgets vectors": (
+        lambda plant: of_what_is_needed(plant, lambda path, *_: not path.startswith(names.DELETES)),
+        VACUUMS,
+    ),
+    "vacuum forgets vectors of the feed": (vacuum_forgets_vectors_of_the_feed, VACUUMS),
+    "vacuum forgets actions": (vacuum_forgets_actions, VACUUMS),
+    "vacuum removes before it commits": (vacuum_removes_before_it_commits, VACUUMS),
+    "vacuum does not look again": (vacuum_does_not_look_again, VACUUMS | {"restore": 6}),
+    "late files are let in": (lambda plant: plant.setattr(committing, "refuse_late", lambda *_: None), VACUUMS),
+    "live rows expire": (lambda plant: plant.setattr(Expiry, "_first_with_rows", lambda _, version: version), EXPIRES),
+    "rows that came back expire": (
+        lambda plant: plant.setattr(TableHistory, "paths_added", lambda *_: ()),
+        {"append": 4, "delete": 6, "restore": 6, "expire": 4},
+    ),
+    "tags expire": (lambda plant: expiry_does_not_see(plant, "tags"), HOLDS),
+    "clones that are begun expire": (lambda plant: expiry_does_not_see(plant, "clones"), HOLDS),
+    "consumers are forgotten": (lambda plant: plant.setattr(expire, "positions", lambda _: {}), HOLDS),
+}
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_a_planted_bug_is_caught(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant, kinds = BUGS[bug]
+    plant(monkeypatch)
+    forest = Forest(0, kinds)
+    with pytest.raises((AssertionError, TablelogError, KeyError, UntidyWarning)):
+        forest.run(1000)
