@@ -37,7 +37,7 @@ from tablelog.format import names
 from tablelog.format.predicate import And, Comparison, Operator
 from tablelog.lake import Lake
 from tablelog.log.history import TableHistory
-from tablelog.ops.changes import row_events
+from tablelog.ops.changes import AFTER, INSERT, row_events
 from tablelog.ops.matching import Condition
 from tablelog.parquet.contents import read_vectors
 from tablelog.parquet.inlined import decode_rows
@@ -259,6 +259,8 @@ class Truth:
     """What is true of one table."""
 
     log: list[Bag] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
+    """What the commits say that they are."""
     horizon: int = 0
     vacuums: int = 0
     tags: dict[str, int] = field(default_factory=dict)
@@ -275,6 +277,7 @@ class Truth:
         return replace(
             self,
             log=[*self.log],
+            kinds=[*self.kinds],
             tags={**self.tags},
             positions={**self.positions},
             clones={**self.clones},
@@ -331,6 +334,8 @@ class Left:
 
 
 WRITES = frozenset(("append", "delete", "upsert", "restore"))
+CHANGES = frozenset(("append", "upsert", "restore")), frozenset(("delete", "upsert", "restore"))
+"""Commits by which rows come, and by which they go."""
 
 
 class Step:
@@ -370,12 +375,13 @@ class Step:
         if path not in self.truths:
             source = self.truths[operation.path] if operation.kind == "clone" else Truth()
             rows = source.log[operation.what["version"]] if operation.kind == "clone" else Counter()
-            self.truths[path] = Truth(log=[rows], options=source.options or operation.what)
+            self.truths[path] = Truth(log=[rows], kinds=["clone"], options=source.options or operation.what)
             return
         truth = self.truths[path]
         assert version == len(truth.log)
         after = operation.rows_after(truth.log[-1], truth) if path == operation.path else truth.log[-1]
         truth.log.append(after)
+        truth.kinds.append(record["operation"])
         for action in record["actions"]:
             ((kind, body),) = action.items()
             match kind:
@@ -684,11 +690,12 @@ class Reading:
             assert rows == truth.log[version], f"{path} {when}: version {version} has other rows"
             assert state.row_count == rows.total()
             if version > truth.horizon:
-                change = changes.get(version)
-                came = self._came(step.disk, path, change, state, needed) if change else Counter()
-                came.update(truth.log[version - 1])
-                assert +came == rows, f"{path} {when}: the changes of version {version} lead elsewhere"
-                assert min(came.values(), default=0) >= 0
+                came, went = self._events(step.disk, path, changes.get(version), state, needed)
+                before, kind = truth.log[version - 1], truth.kinds[version]
+                assert went <= before, f"{path} {when}: rows went by version {version} that were not there"
+                assert before - went + came == rows, f"{path} {when}: the changes of version {version} lead elsewhere"
+                assert not came or kind in CHANGES[0], f"{path} {when}: rows came by version {version}, which is {kind}"
+                assert not went or kind in CHANGES[1], f"{path} {when}: rows went by version {version}, which is {kind}"
             truth.known[version] = frozenset(needed)
 
     def _bag(self, disk: Disk, path: str, state: TableState, needed: set[str]) -> Bag:
@@ -709,6 +716,7 @@ class Reading:
         key = f"{path}/{names.LOG}{names.commit(place[0])}" if place else _key(path, file.path)
         data, number = disk.data(key), place[1] if place else 0
         needed.add(key)
+        assert data, f"{key} is needed and empty"
         known = self._files.get((data, number))
         if known is None:
             schema = state.metadata.schemas[file.schema_id]
@@ -734,19 +742,22 @@ class Reading:
             known = self._vectors[vector] = read_vectors(table_store(disk, path), [file])[file.path]
         return known
 
-    def _came(self, disk: Disk, path: str, changes: FileChanges, state: TableState, needed: set[str]) -> Counter[Row]:
-        """Rows that came by a version, as its changes say; those that went are counted negative."""
-        net: Counter[Row] = Counter()
+    def _events(
+        self, disk: Disk, path: str, changes: FileChanges | None, state: TableState, needed: set[str]
+    ) -> tuple[Bag, Bag]:
+        """Rows that came by a version, and those that went, as its changes say."""
+        came: Bag = Counter()
+        went: Bag = Counter()
+        if changes is None:
+            return came, went
         for event in row_events(table_store(disk, path), changes):
             rows = self._rows(disk, path, event.file, state, set())
-            sign = 1 if event.kind in {"insert", "update_after"} else -1
-            for number in event.rows:
-                net[rows[number]] += sign
+            (came if event.kind in {INSERT, AFTER} else went).update(rows[number] for number in event.rows)
         for file in changes.added:
             for vector in (file.gone.deleted, file.gone.updated) if file.gone else ():
                 if vector is not None and vector.path is not None:
                     needed.add(_key(path, vector.path))
-        return net
+        return came, went
 
 
 class _Bytes:
