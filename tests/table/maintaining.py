@@ -24,6 +24,7 @@ import base64
 import json
 import random
 from collections import Counter
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from tablelog.ops.scan import ScanPlan
     from tablelog.store.base import ByteRange, ObjectInfo, ObjectStore
 
-DEPTH = 8
+DEPTH = 6
 WINDOW = 48
 """How far back the seed is whose table a seed goes on with."""
 IDS = 12
@@ -74,10 +75,10 @@ LAYOUTS: tuple[dict[str, Any], ...] = (
 KINDS = {"append": 4, "delete": 6, "upsert": 4, "compact": 6, "full": 2, "restore": 3, "expire": 4, "vacuum": 4}
 KINDS |= {"tidy": 2, "clone": 2, "tag": 1, "untag": 1, "consume": 1}
 """What is done, and how often. `tidy` is an expiry and a vacuum."""
-CALLS = {"append": 4, "delete": 6, "upsert": 6, "compact": 14, "full": 14, "restore": 3, "expire": 14, "vacuum": 16}
-CALLS |= {"tidy": 28, "clone": 26, "tag": 3, "untag": 3, "consume": 8}
-"""About how many calls of the store each one makes."""
-
+CALLS = {"append": (4, 2), "delete": (6, 2), "upsert": (6, 2), "compact": (14, 3), "full": (14, 3), "restore": (3, 1)}
+CALLS |= {"expire": (14, 4), "vacuum": (16, 8), "tidy": (28, 12), "clone": (26, 4), "tag": (3, 1), "untag": (3, 1)}
+CALLS |= {"consume": (8, 1)}
+"""About how many calls of the store each one makes, and how many that change something."""
 CALLS_MAX = 3000
 """Calls in one operation; more means that it goes on for ever."""
 
@@ -113,6 +114,17 @@ class World(Env):
         return self.dice.getrandbits(count)
 
 
+@dataclass
+class Interruption:
+    """Something that happens before one of the next calls."""
+
+    calls: int
+    """How many there are until then, that one among them."""
+    changes: bool
+    """Whether only calls count that change something."""
+    happen: Callable[[], None]
+
+
 class Disk(MemoryStore):
     """Objects; something may happen before one of the next calls."""
 
@@ -121,8 +133,7 @@ class Disk(MemoryStore):
         self._objects = dict(objects)
         self._on_create = on_create
         self.calls = 0
-        self.interruption: tuple[int, Callable[[], None]] | None = None
-        """Before which call, and what."""
+        self.interruption: Interruption | None = None
 
     @property
     def objects(self) -> dict[str, Any]:
@@ -138,24 +149,35 @@ class Disk(MemoryStore):
         assert stored is not None, f"{key} is needed and gone"
         return bytes(stored.data)
 
-    def _arrive(self) -> None:
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Nothing happens in between."""
+        interruption, self.interruption = self.interruption, None
+        try:
+            yield
+        finally:
+            self.interruption = interruption
+
+    def _arrive(self, *, changes: bool = False) -> None:
         self.calls += 1
         assert self.calls < CALLS_MAX, "it does not come to an end"
-        if self.interruption is not None and self.calls >= self.interruption[0]:
-            happen = self.interruption[1]
-            self.interruption = None
-            happen()
+        coming = self.interruption
+        if coming is not None and (changes or not coming.changes):
+            coming.calls -= 1
+            if not coming.calls:
+                self.interruption = None
+                coming.happen()
 
     def get(self, key: str, byte_range: ByteRange | None = None) -> bytes:
         self._arrive()
         return super().get(key, byte_range)
 
     def put(self, key: str, data: bytes | memoryview) -> None:
-        self._arrive()
+        self._arrive(changes=True)
         super().put(key, data)
 
     def put_if_absent(self, key: str, data: bytes | memoryview) -> bool:
-        self._arrive()
+        self._arrive(changes=True)
         created = super().put_if_absent(key, data)
         if created:
             self._on_create(key, bytes(data))
@@ -166,7 +188,7 @@ class Disk(MemoryStore):
         return iter([*super().list(prefix, start_after)])
 
     def delete(self, key: str) -> None:
-        self._arrive()
+        self._arrive(changes=True)
         super().delete(key)
 
     def head(self, key: str) -> ObjectInfo:
@@ -410,9 +432,9 @@ class Step:
     def create(self) -> None:
         """A table with a few files, rows inside commits and vectors."""
         options = dict(self.dice.choice(LAYOUTS))
-        properties = {"log_fan_out": self.dice.choice(["3", "16", "16", "16", "16", "16"])}
+        properties = {"log_fan_out": self.dice.choice(["3", "16", "16", "16"])}
         properties["inline_max_bytes"] = self.dice.choice(["0", "0", "600", "60000"])
-        properties["target_file_size_bytes"] = self.dice.choice(["65536", "2000", "200"])
+        properties["target_file_size_bytes"] = self.dice.choice(["65536", "2000", "200", "100"])
         self.doing = [Operation("create", "t", {**options, "properties": properties})]
         Lake(self.disk, Catalog(self.disk))._catalog.create("lake", {})
         fields = {"id": "int64 not null", "v": "int64"}
@@ -426,28 +448,22 @@ class Step:
         if self.dice.random() < 0.3:
             self.world.clock_us += 2 * HOUR
         operation = self.operation()
-        choice = self.dice.random()
-        if choice < 0.25:
-            self.interrupt(operation, self._die)
-            try:
-                self.do(operation, stale=self.dice.random() < 0.2)
-            except CrashedError:
-                self.happened["crashes"] += 1
-                self.told.append("it died")
-                self.check("after a crash")
-                self.again(operation)
-        else:
-            second = self._come(deeper=choice > 0.9)
-            if choice < 0.95:
-                self.interrupt(operation, second)
-            self.do(operation, stale=self.dice.random() < 0.25)
-        if self.disk.interruption is not None:  # it had fewer calls
-            self.disk.interruption = None
+        stale, dies = self.dice.random() < 0.2, self.dice.random() < 0.25
+        self.interrupt(operation, self._die if dies else self._come(deeper=self.dice.random() < 0.3))
+        try:
+            self.do(operation, stale=stale)
+        except CrashedError:
+            self.happened["crashes"] += 1
+            self.told.append("it died")
+            self.check("after a crash")
+            self.again(operation)
+        self.disk.interruption = None  # it had fewer calls
         self.check("at the end")
 
     def interrupt(self, operation: Operation, happen: Callable[[], None]) -> None:
-        calls = CALLS[operation.kind]
-        self.disk.interruption = self.disk.calls + 1 + self.dice.randrange(calls), happen
+        changes = self.dice.random() < 0.6
+        calls = self.dice.randrange(1, 1 + CALLS[operation.kind][changes])
+        self.disk.interruption = Interruption(calls, changes, happen)
 
     def _die(self) -> None:
         raise CrashedError
@@ -460,7 +476,6 @@ class Step:
             self.happened["deeper interleavings" if len(self.doing) > 1 else "interleavings"] += 1
             if jumps:
                 self.world.clock_us += 2 * HOUR
-            calls = self.disk.calls
             other = self.operation(path=self.doing[0].path if self.dice.random() < 0.8 else None)
             if deeper:
                 self.interrupt(other, self.dice.choice([self._die, self._come(deeper=False)]))
@@ -469,7 +484,7 @@ class Step:
             except CrashedError:
                 self.happened["crashes"] += 1
                 self.told.append("it died, in between")
-            self.disk.calls, self.disk.interruption = calls, None
+            self.disk.interruption = None
             if other.kind not in WRITES:  # what it has written is read soon enough
                 self.check("in between")
 
@@ -537,7 +552,7 @@ class Step:
             self.told.append(f"{'  ' * depth}{error}")
             assert not calm, error
             assert self._is_reason(operation, error, vacuums), error
-            assert not [each for each in operation.commits if each[1] == operation.kind], error
+            assert operation.kind not in WRITES or not operation.commits, error
         else:
             if operation.kind in WRITES:
                 assert [each[1] for each in operation.commits] == [operation.kind], operation
@@ -556,14 +571,9 @@ class Step:
         """The table as somebody holds it who has last looked before the step above."""
         table = self.table(path)
         now, self.disk.objects = self.disk.objects, {**self.before}
-        interruption, self.disk.interruption = self.disk.interruption, None
-        calls = self.disk.calls
-        try:
+        with self.disk.undisturbed(), suppress(NotFoundError):  # it was not there yet
             table.snapshot()
-        except NotFoundError:  # it was not there yet
-            pass
-        finally:
-            self.disk.objects, self.disk.interruption, self.disk.calls = now, interruption, calls
+        self.disk.objects = now
         return table
 
     def _is_reason(self, operation: Operation, error: Exception, vacuums: int) -> bool:
@@ -625,12 +635,10 @@ class Step:
 
     def check(self, when: str) -> None:
         """Each version that can be read has exactly its rows, and all that it needs is there."""
-        interruption, self.disk.interruption = self.disk.interruption, None
-        calls = self.disk.calls
-        for path, truth in self.truths.items():
-            if truth.log:
-                self.seen.check(self, path, truth, when)
-        self.disk.interruption, self.disk.calls = interruption, calls
+        with self.disk.undisturbed():
+            for path, truth in self.truths.items():
+                if truth.log:
+                    self.seen.check(self, path, truth, when)
 
     def finish(self) -> None:
         """In the end tables are put into shape; they are sound, and have what they need, and nothing else."""
