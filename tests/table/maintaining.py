@@ -55,6 +55,8 @@ if TYPE_CHECKING:
     from tablelog.store.base import ByteRange, ObjectInfo, ObjectStore
 
 DEPTH = 6
+TOGETHER = 32
+"""Seeds of which those that begin with a new table begin with the same one."""
 WINDOW = 48
 """How far back the seed is whose table a seed goes on with."""
 IDS = 12
@@ -89,7 +91,7 @@ class World(Env):
     """The clock, chance and names of everybody."""
 
     def __init__(self, seed: int, now_us: int) -> None:
-        self.dice = random.Random(seed)
+        self.dice = random.Random(str(seed))  # of a number the sign would be lost
         self.clock_us = now_us
 
     def now_us(self) -> int:
@@ -427,18 +429,20 @@ class Step:
 
     # ------------------------------------------------------------------ doing
 
-    def create(self) -> None:
+    def create(self, settings: Mapping[str, str]) -> None:
         """A table with a few files, rows inside commits and vectors."""
         options = dict(self.dice.choice(LAYOUTS))
         properties = {"log_fan_out": self.dice.choice(["3", "16", "16", "16"])}
         properties["inline_max_bytes"] = self.dice.choice(["0", "0", "600", "60000"])
         properties["target_file_size_bytes"] = self.dice.choice(["65536", "2000", "200", "100"])
+        properties |= settings
         self.doing = [Operation("create", "t", {**options, "properties": properties})]
         Lake(self.disk, Catalog(self.disk))._catalog.create("lake", {})
         fields = {"id": "int64 not null", "v": "int64"}
         self.lake().create_table("t", fields, **options, properties=properties)
         for kind in self.dice.choices(["append", "delete", "upsert"], [4, 1, 1], k=4):
             self.do(self.operation(kind, "t"))
+        self.check("in the beginning")
 
     def run(self) -> None:
         """The step: an operation, and what comes in between."""
