@@ -180,13 +180,18 @@ def store_time_us(store: ObjectStore) -> int:
     """What time it is by the store's clock. A put, a head and a delete.
 
     Raises:
-        StoreError: this machine's clock says something else.
+        StoreError: this machine's clock says something else, or it was asleep meanwhile.
 
     """
     key = names.vacuum_probe(env.new_id())
     store.put(key, b"")
     try:
         now_us = store.head(key).modified_us
+    except NotFoundError as error:  # an hour has passed since, and another vacuum
+        raise StoreError(
+            f"{store.url}/{key} was removed before the store could be asked for its time; nothing else was removed. "
+            f"This machine was asleep for long; vacuum again"
+        ) from error
     finally:
         store.delete(key)
     own_us = env.now_us()

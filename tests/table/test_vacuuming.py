@@ -265,6 +265,20 @@ def test_a_listing_that_is_clipped_is_refused(small: tl.Table) -> None:
     assert tl.Table(store, "t").vacuum(grace=NOW).removed
 
 
+def test_a_vacuum_that_was_asleep_until_its_probe_was_removed_is_told_so(small: tl.Table, clock: Clock) -> None:
+    before = said(small)
+
+    def oversleep() -> None:
+        clock.pass_days(1)
+        assert small.vacuum(grace=NOW).removed
+
+    with pytest.raises(tl.StoreError, match="asleep for long; vacuum again"):
+        hooked(small, oversleep, "head").vacuum(grace=NOW)
+    assert_says(small, before)
+    small.vacuum(grace=NOW)
+    assert_says(small, before)
+
+
 @pytest.mark.parametrize("what", ["data", "commit", "base"])
 def test_something_needed_that_is_missing_is_damage_and_nothing_is_removed(what: str, clock: Clock) -> None:
     table = busy_table(lake_on(MemoryStore()))
