@@ -68,6 +68,9 @@ RULES: Final = (
     Rule("compact", "its files are replaced", "those are left for another time; it never fails, and makes nobody fail"),
     Rule("any of these", "compact", f"{AFTER_IT}: the new files are looked into"),
     Rule("restore", "anything", f"{AFTER_IT}: the table is what it was, without it"),
+    Rule(
+        "any that brings files", "a vacuum, and they are older than its grace", "ConflictError: they may be gone; again"
+    ),
     Rule("revert", "rows that the commit had brought change or move", "ConflictError that lists what changed them"),
     Rule("alter, tag, fence, expire", "anything", "decided anew; an error if it makes no sense any more"),
     Rule(

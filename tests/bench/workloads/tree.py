@@ -43,13 +43,16 @@ _COLUMNS: Final = (
     Column(name="read amplification, a key", digits=0),
     Column(name="scan / ideal, SQL", digits=2),
     Column(name="scan / ideal, Polars", digits=2),
+    Column(name="files after compact()", digits=0),
+    Column(name="then SQL", digits=2),
+    Column(name="then Polars", digits=2),
 )
 _TEXT: Final = (
-    "Appends of {rows} rows of eight columns from one writer, nothing else: no `compact()` is ever called. *Files* are what "
+    "Appends of {rows} rows of eight columns from one writer, nothing else: `compact()` is only called in the end. *Files* are what "
     "a scan of the version after each append opens, rows inside commits by commit. *Write amplification* is bytes of "
     "files and commits written again for each byte appended. *In theory*: one write for each size or level that rows pass, "
     "and (10 + 1) / 2 for each level if keys come in random order and everything overlaps. *Read amplification* is in how "
-    "many files a key may be. The *ideal* is one sorted Parquet file of the same rows, zstd, read by the same engine "
+    "many files a key may be. The *ideal* is one sorted Parquet file of the same rows, zstd, row groups of 122,880, read by the same engine "
     "itself; medians of {rounds} rounds in turns, a sum of all numbers and the longest text."
 )
 _ROUNDS: Final = 15
@@ -87,9 +90,22 @@ def _grow(root: Path, options: dict[str, Any], numbers: list[int]) -> list[float
     health = table.health()
     levels = len([level for level in health.levels if level.level])
     ideal = root / "ideal.parquet"
-    pq.write_table(pa.concat_tables(append_rows(number) for number in sorted(numbers)), ideal, compression="zstd")
-    sql = _ratio(lambda: lake.sql(_SQL.format("t")).fetchall(), lambda: _of_duckdb(ideal))
-    lazy = _ratio(lambda: _of_polars(table.lazy()), lambda: _of_polars(pl.scan_parquet(ideal)))
+    pq.write_table(
+        pa.concat_tables(append_rows(number) for number in sorted(numbers)),
+        ideal,
+        compression="zstd",
+        row_group_size=122_880,
+    )
+
+    def scans() -> list[float]:
+        return [
+            _ratio(lambda: lake.sql(_SQL.format("t")).fetchall(), lambda: _of_duckdb(ideal)),
+            _ratio(lambda: _of_polars(table.lazy()), lambda: _of_polars(pl.scan_parquet(ideal))),
+        ]
+
+    before = scans()
+    table.compact()
+    after = scans()
     return [
         mean(took_ms),
         max(took_ms),
@@ -100,8 +116,9 @@ def _grow(root: Path, options: dict[str, Any], numbers: list[int]) -> list[float
         health.write_amplification,
         _theory(levels, is_random=numbers != sorted(numbers)),
         health.read_amplification,
-        sql,
-        lazy,
+        *before,
+        table.snapshot().state.file_count,
+        *after,
     ]
 
 
