@@ -49,11 +49,17 @@ def of_a_size(small: Sequence[AddFile], policy: Policy) -> tuple[AddFile, ...]:
     """All small files up to the largest size of which there are as many as make one of the next size."""
     sizes: dict[int, int] = defaultdict(int)
     for file in small:
-        sizes[policy.level_for(file.size_bytes)] += 1
-    due = [size for size, count in sizes.items() if count > (policy.pieces if size == 1 else FAN_OUT - 1)]
+        sizes[_size_of(file, policy)] += 1
+    due = [size for size, count in sizes.items() if count > (FAN_OUT - 1 if size else policy.pieces)]
     if not due:
         return ()
-    return first_step([file for file in small if policy.level_for(file.size_bytes) <= max(due)], policy)
+    return first_step([file for file in small if _size_of(file, policy) <= max(due)], policy)
+
+
+def _size_of(file: AddFile, policy: Policy) -> int:
+    """Which size a file has: 0 for a piece as it was written, however small what it became is."""
+    is_piece = file.is_inlined or (file.level == 0 and file.size_bytes <= policy.unit_bytes)
+    return 0 if is_piece else policy.level_for(file.size_bytes)
 
 
 def _worth_it(small: Sequence[AddFile], policy: Policy) -> tuple[AddFile, ...]:
