@@ -12,16 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from tablelog.errors import InvalidError
 from tablelog.format import names
-from tablelog.format.actions import (
-    RowChange,
-    SetCheck,
-    SetKey,
-    SetPartitioning,
-    SetProperty,
-    SetSchema,
-    SetSortOrder,
-    TableIdentity,
-)
+from tablelog.format.actions import SetPartitioning, SetSchema, TableIdentity, again
+from tablelog.ops.create import settings_of
 from tablelog.ops.planned import Planned
 from tablelog.parquet.contents import inlined_content
 from tablelog.store.base import is_far
@@ -78,12 +70,7 @@ def _settings(metadata: Metadata, files: Iterable[AddFile], table_id: str) -> It
     ]
     told = [each for each in (*older, metadata.partitioning) if each.fields or each.id or older]
     yield from (SetPartitioning(partitioning=partitioning) for partitioning in told)
-    if metadata.sort_order:
-        yield SetSortOrder(fields=metadata.sort_order)
-    if metadata.key:
-        yield SetKey(field_ids=metadata.key)
-    yield from (SetProperty(name=name, value=value) for name, value in metadata.properties.items())
-    yield from (SetCheck(name=name, expression=expression) for name, expression in metadata.checks.items())
+    yield from settings_of(metadata)
 
 
 def _lent(file: AddFile, folder: str, content: bytes | None) -> AddFile:
@@ -92,7 +79,7 @@ def _lent(file: AddFile, folder: str, content: bytes | None) -> AddFile:
     if deleted is not None and deleted.path is not None:
         deleted = replace(deleted, path=_lent_path(folder, deleted.path))
     path = _lent_path(folder, file.path) if content is None else ""
-    return replace(file, path=path, deleted=deleted, content=content, change=RowChange.INSERT, gone=None)
+    return replace(again(file, deleted=deleted), path=path, content=content)
 
 
 def _lent_path(folder: str, path: str) -> str:

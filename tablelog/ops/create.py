@@ -24,7 +24,7 @@ from tablelog.ops.alter import check_settings, parse_curve, parse_sort_order
 from tablelog.ops.planned import Planned
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from tablelog.format.actions import Action
     from tablelog.format.schema import Schema
@@ -89,17 +89,22 @@ def _key(schema: Schema, names: tuple[str, ...]) -> tuple[int, ...]:
     return tuple(column.id for column in columns)
 
 
+def settings_of(metadata: Metadata) -> Iterator[Action]:
+    """What gives a new table its order, key, properties and rules."""
+    if metadata.sort_order:
+        yield SetSortOrder(fields=metadata.sort_order, curve=metadata.curve)
+    if metadata.key:
+        yield SetKey(field_ids=metadata.key)
+    yield from (SetProperty(name=name, value=value) for name, value in metadata.properties.items())
+    yield from (SetCheck(name=name, expression=expression) for name, expression in metadata.checks.items())
+
+
 def draft_create(metadata: Metadata, written: Written | None, info: Mapping[str, Any]) -> Planned:
     """The commit that makes the table, with its first rows if there are any."""
     actions: list[Action] = [TableIdentity(id=metadata.table_id), SetSchema(schema=metadata.schema)]
     if metadata.partitioning.fields:
         actions.append(SetPartitioning(partitioning=metadata.partitioning))
-    if metadata.sort_order:
-        actions.append(SetSortOrder(fields=metadata.sort_order, curve=metadata.curve))
-    if metadata.key:
-        actions.append(SetKey(field_ids=metadata.key))
-    actions += [SetProperty(name=name, value=value) for name, value in metadata.properties.items()]
-    actions += [SetCheck(name=name, expression=expression) for name, expression in metadata.checks.items()]
+    actions += settings_of(metadata)
     row_count = 0
     if written is not None:
         if written.keys is not None:

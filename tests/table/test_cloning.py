@@ -402,3 +402,19 @@ def test_one_query_reads_a_clone_and_its_source(anywhere: tl.Lake) -> None:
     anywhere.clone_table("sales.orders", "c").delete("id < 3000")
     query = "SELECT count(*) FROM sales.orders JOIN c USING (id)"
     assert anywhere.sql(query).fetchall() == [(sum(row["id"] >= 3000 for row in rows(table)),)]
+
+
+def test_files_that_a_writer_put_together_in_passing_are_new_to_who_follows_the_clone() -> None:
+    lake = tl.connect("memory://clones-in-passing")
+    source = lake.create_table("source", {"x": "int64"})
+    for number in range(40):
+        source.append({"x": [number]})
+    assert any(file.moved for file in source.snapshot().files)
+    clone = lake.clone_table("source", "clone")
+    assert sorted(clone.changes(-1).to_arrow()["x"].to_pylist()) == list(range(40))
+
+
+def test_a_clone_of_a_clustered_table_is_clustered() -> None:
+    lake = tl.connect("memory://clustered-clones")
+    lake.create_table("source", {"x": "int64", "y": "int64"}, cluster_by=["x", "y"])
+    assert "clustered by: x, y" in repr(lake.clone_table("source", "clone"))
