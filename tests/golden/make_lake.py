@@ -216,7 +216,7 @@ def shape(folder: Path) -> None:
     passing = lake.create_table("passing", {"id": "int64", "v": "int64"}, sort_by="id desc")
     for number in range(30):
         passing.append([{"id": number % 7, "v": number}, {"id": number, "v": -number}])
-    passing.delete("v < 3")  # takes a step along
+    passing.delete("v = 3")  # takes a step along
     passing.append([{"id": 1, "v": 100}])
     curved = lake.create_table(
         "curved", {"x": "int32", "y": "double"}, cluster_by=["x", "y"], properties={"inline_max_bytes": "0"}
