@@ -56,11 +56,12 @@ def compact(
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Commit | None:
     """See `Table.compact`."""
-    policy, about = thorough(table.newest().properties, full=full), commit_info(info)
+    state = table.log.refresh()
+    policy, about = thorough(state.metadata.properties, full=full), commit_info(info)
     last: Commit | None = None
     steps = lost = rows = rows_total = 0
     ours: dict[str, int] = {}
-    begun = _Begun(table.log.refresh().version, env.now_us())
+    begun = _Begun(state.version, env.now_us())
 
     def advance(row_count: int) -> None:
         nonlocal rows
@@ -69,12 +70,13 @@ def compact(
             on_progress(Progress(steps=steps, rows=rows, rows_total=rows_total))
 
     for _ in range(_STEPS_MAX):
-        compaction = choose(table.log.refresh(), policy)
+        compaction = choose(state, policy)
         if compaction is None or lost == _LOST_MAX or begun.is_over(compaction, ours):
             break
         rows_total += compaction.row_count
         compacting = Compacting(table.store, compaction, arranged, advance)
         commit = table.commit_if_any(partial(compacting.plan, info=about))
+        state = table.log.refresh()
         lost = 0 if commit else lost + 1
         if commit is None:
             continue

@@ -44,6 +44,7 @@ from tablelog.parquet.input import open_data
 from tablelog.provenance import commit_info
 from tablelog.sql import query
 from tablelog.sql.names import Names
+from tablelog.store.base import exists
 from tablelog.store.in_lake import table_store
 from tablelog.store.open import open_store
 from tablelog.store.probe import require_put_if_absent
@@ -345,11 +346,7 @@ class Lake:
 
 def _has_log(store: ObjectStore, prefix: str) -> bool:
     """Whether there is a table, in a catalog or not."""
-    try:
-        store.head(f"{prefix}{names.LOG}{names.commit(0)}")
-    except NotFoundError:
-        return False
-    return True
+    return exists(store, f"{prefix}{names.LOG}{names.commit(0)}")
 
 
 def _texts(option: str, given: str | Iterable[str] | None) -> tuple[str, ...]:

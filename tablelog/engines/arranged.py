@@ -18,7 +18,6 @@ from tablelog.engines.duckdb_rows import PLACE, SOURCE, SOURCE_NUMBER, stream, w
 from tablelog.engines.duckdb_text import quote
 from tablelog.errors import InvalidError
 from tablelog.format.types import is_float
-from tablelog.ops.spans import order_of
 from tablelog.parquet.ordering import ordering
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def _spilled(
 
 
 def _order(metadata: Metadata) -> Ordering:
-    order = ordering(order_of(metadata), metadata.schema, curve=metadata.curve)
+    order = ordering(metadata.order, metadata.schema, curve=metadata.curve)
     assert order is not None
     return order
 

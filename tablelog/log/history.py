@@ -236,7 +236,7 @@ class TableHistory:
     def _order(self, version: int) -> tuple[str, ...]:
         """Columns by which live files of a segment are sorted that ends with a version."""
         metadata = self.metadata_at(version)
-        field_ids = [field.field_id for field in metadata.sort_order] or list(metadata.key)
+        field_ids = [field.field_id for field in metadata.order]
         types = self.reader.types_of(metadata.schema.id)
         bounds = [min_column(field_id, types[field_id]) for field_id in field_ids if field_id in types]
         return (*(("partitioning", "partition") if metadata.partitioning.fields else ()), *bounds)

@@ -73,6 +73,11 @@ class Metadata:
     """Names of files that come in for the first time are not older than this."""
 
     @property
+    def order(self) -> tuple[SortField, ...]:
+        """What files are merged by: the sort order, else the key."""
+        return self.sort_order or tuple(SortField(field_id=field_id) for field_id in self.key)
+
+    @property
     def key_fields(self) -> tuple[Field, ...]:
         """The columns of the key, in its order; none if there is no key."""
         return tuple(field for field_id in self.key if (field := self.schema.by_id(field_id)) is not None)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tablelog.format.vector import decode_gone, decode_vector_place
 from tablelog.log.merging import merge
-from tablelog.parquet.plain import scalar
+from tablelog.parquet.plain import ints, scalar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from tablelog.format.vector import DeletionVector
     from tablelog.log.blocks import Block
@@ -23,6 +23,19 @@ Span = tuple[int, int]
 """First and last version of some that follow one another."""
 
 
+def kept_rows(history: TableHistory, since: int = -1) -> Iterator[tuple[Block, list[int]]]:
+    """Files that came after a version and that some version needs which can be read: places in blocks."""
+    parts = [part for part in history.lineage.parts if part.last > since]
+    if not parts:
+        return
+    whole = merge(parts, history.reader)
+    for block in (*whole.live, *whole.dead):
+        versions = block.columns(("added", "removed"))
+        ends: Any = pc.greater(versions["removed"], scalar(history.horizon, pa.int64()))
+        came: Any = pc.greater(versions["added"], scalar(since, pa.int64()))
+        yield block, pc.indices_nonzero(pc.and_(ends.fill_null(True), came)).to_pylist()
+
+
 def retained(history: TableHistory) -> dict[str, Span]:
     """Paths of data files, of rows inside the log and of vectors, with the versions that need them, as far as kept.
 
@@ -30,36 +43,30 @@ def retained(history: TableHistory) -> dict[str, Span]:
     horizon took away is named by vectors of its own.
     """
     spans: dict[str, Span] = {}
-    parts = history.lineage.parts
-    if parts:
-        whole = merge(parts, history.reader)
-        for block in (*whole.live, *whole.dead):
-            for path, first, last in _objects(block, history.horizon, history.lineage.newest):
+    horizon, newest = history.horizon, history.lineage.newest
+    for block, places in kept_rows(history):
+        rows = block.table([name for name in ("path", "added", "removed", *VECTORS) if name in block.column_names])
+        for row in rows.take(ints(places)).to_pylist():
+            span = max(row["added"], horizon), newest if row["removed"] is None else row["removed"] - 1
+            named = [(row["path"], *span)]
+            for vector, is_change in vectors_of(row, horizon):
+                named.append((str(vector.path), row["added"], row["added"]) if is_change else (str(vector.path), *span))
+            for path, first, last in named:
                 known = spans.get(path, (first, last))
                 spans[path] = min(known[0], first), max(known[1], last)
     return spans
 
 
-def _objects(block: Block, horizon: int, newest: int) -> Iterator[tuple[str, int, int]]:
-    names = [name for name in ("path", "added", "removed", "deletes", "gone") if name in block.column_names]
-    rows: Any = block.table(names)
-    removed = rows.column("removed")
-    kept = rows.filter(pc.or_kleene(pc.is_null(removed), pc.greater(removed, scalar(horizon, pa.int64()))))
-    columns = {name: kept.column(name).to_pylist() for name in names}
-    nothing = [None] * kept.num_rows
-    deletes, gone = columns.get("deletes", nothing), columns.get("gone", nothing)
-    for path, added, end, vector, taken in zip(
-        columns["path"], columns["added"], columns["removed"], deletes, gone, strict=True
-    ):
-        span = max(added or 0, horizon), newest if end is None else end - 1
-        yield path, *span
-        if vector is not None:
-            yield from ((place, *span) for place in _places(decode_vector_place(json.loads(vector))))
-        if taken is not None and (added or 0) > horizon:
-            said = decode_gone(json.loads(taken))
-            yield from ((place, added, added) for place in _places(said.deleted, said.updated))
+VECTORS: Final = ("deletes", "gone")
+"""Columns of files that say where vectors are."""
 
 
-def _places(*vectors: DeletionVector | None) -> Iterator[str]:
-    """The objects that vectors stand in, of those that do."""
-    yield from (vector.path for vector in vectors if vector is not None and vector.path is not None)
+def vectors_of(row: Mapping[str, Any], horizon: int) -> Iterator[tuple[DeletionVector, bool]]:
+    """Vectors in objects of their own that a kept file needs, and whether only a change feed reads them."""
+    found: list[tuple[DeletionVector | None, bool]] = []
+    if row.get("deletes") is not None:
+        found.append((decode_vector_place(json.loads(row["deletes"])), False))
+    if row.get("gone") is not None and row["added"] > horizon:
+        gone = decode_gone(json.loads(row["gone"]))
+        found += ((gone.deleted, True), (gone.updated, True))
+    yield from ((vector, is_change) for vector, is_change in found if vector is not None and vector.path is not None)

@@ -109,13 +109,12 @@ class Compacting:
 
     def plan(self, state: TableState, info: Mapping[str, Any]) -> Planned | None:
         """The commit that does it; None if there is nothing (left) to do."""
+        live = state.find({file.path for file, _ in self._compaction.files})
         if self._moved is None:
             # The step may have been chosen long ago: what somebody else has moved is left alone.
-            there = state.find({file.path for file, _ in self._compaction.files}).keys()
-            fit = [merge for merge in self._compaction.merges if all(file.path in there for file in merge.files)]
+            fit = [merge for merge in self._compaction.merges if all(file.path in live for file in merge.files)]
             self._moved = [self._move(merge, state) for merge in fit]
         levels = {file.path: level for file, level in self._compaction.moves}
-        live = state.find({path for moved in self._moved for path in moved.sources} | levels.keys())
         vectors = read_vectors(self._store, live.values())
         actions: list[Action] = []
         for moved in self._moved:
@@ -159,11 +158,12 @@ class Compacting:
         read_inlined(self._store, [file for file in files if file.is_inlined], metadata.schemas)  # side by side
         vectors = read_vectors(self._store, files)
         places: _Places | None = None
-        rows: Iterable[pa.RecordBatch] = read_files(self._store, files, metadata.schemas, metadata.schema.fields)
         if merge.sorts:
             plan = replace(plan_scan(state, None, limit=0), files=files)
             places = _Places(plan)
             rows = places.noted(self._arranging(plan, self._store))
+        else:
+            rows = read_files(self._store, files, metadata.schemas, metadata.schema.fields)
         written = write_rows(
             self._store,
             metadata,

@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING
 
 from tablelog.ops.levelling import Levels
 from tablelog.ops.policy import Compaction, Merge
-from tablelog.ops.spans import order_of
 from tablelog.ops.tiering import by_size, moved_over, whole_by_size
 from tablelog.ops.trees import partitions
 
@@ -58,7 +57,7 @@ def choose(state: TableState, policy: Policy) -> Compaction | None:
 
 
 def _has_levels(metadata: Metadata) -> bool:
-    return bool(order_of(metadata)) and not metadata.curve
+    return bool(metadata.order) and not metadata.curve
 
 
 def _in_partition(files: Sequence[AddFile], metadata: Metadata, policy: Policy) -> Compaction | None:

@@ -26,7 +26,7 @@ from tablelog.log.followed import FollowedLog
 from tablelog.log.history import TableHistory
 from tablelog.log.opening import put_hint
 from tablelog.log.segments import decode_segment
-from tablelog.ops.copy_plan import COMMITS_AT_ONCE, OF_LAKE, last_horizon, needs_of, standing
+from tablelog.ops.copy_plan import COMMITS_AT_ONCE, last_horizon, needs_of, standing
 from tablelog.ops.expire import empty_commits
 from tablelog.ops.transfer import other
 from tablelog.parquet.sealed import written
@@ -310,7 +310,7 @@ def bring_needed(transfer: Transfer, folder: str, needed: Iterable[DataFile | Ve
 
 def _key_of(path: str, folder: str) -> str:
     """Where the object lies that a table's log names."""
-    return path.removeprefix(OF_LAKE) if path.startswith(OF_LAKE) else folder + path
+    return path.removeprefix(names.LAKE) if path.startswith(names.LAKE) else folder + path
 
 
 def _consumers(transfer: Transfer, folder: str) -> list[LogCopy]:

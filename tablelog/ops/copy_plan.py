@@ -11,7 +11,6 @@ Afterwards each commit is a version that can be read.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -20,26 +19,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tablelog.format import names
-from tablelog.format.vector import decode_gone, decode_vector_place
-from tablelog.log.merging import merge
-from tablelog.parquet.plain import scalar
+from tablelog.log.retained import VECTORS, kept_rows, vectors_of
+from tablelog.parquet.plain import ints, scalar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from tablelog.format.vector import DeletionVector
-    from tablelog.log.blocks import Block
     from tablelog.log.history import TableHistory
 
-OF_LAKE: Final = "_lake/"
-"""What a path begins with that is relative to the lake's root: a file of another table."""
 COMMITS_AT_ONCE: Final = 64
 BYTES_AT_ONCE: Final = 1024 * 1024 * 1024
 """What the commits of a batch bring, unless one alone brings more."""
 _COLUMNS: Final = pa.schema(
     {"added": pa.int64(), "path": pa.string(), "size": pa.int64(), "crc32": pa.int64()}  # type: ignore[arg-type]
 )
-_PLACES: Final = ("deletes", "gone")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +71,11 @@ class Needs:
     def foreign(self) -> str | None:
         """The first path of a file that is another table's."""
         paths = self.files.column("path")
-        found = paths.filter(pc.starts_with(paths, OF_LAKE))
+        found = paths.filter(pc.starts_with(paths, names.LAKE))
         of_vectors = (str(vector.path) for _, vector in self.vectors)
-        return found[0].as_py() if len(found) else next((path for path in of_vectors if path.startswith(OF_LAKE)), None)
+        return (
+            found[0].as_py() if len(found) else next((path for path in of_vectors if path.startswith(names.LAKE)), None)
+        )
 
     def between(self, first: int, last: int) -> Iterator[DataFile | VectorFile]:
         """What versions `first` to `last` need that no version before did."""
@@ -117,46 +113,25 @@ class Needs:
 
 def needs_of(history: TableHistory, since: int) -> Needs:
     """What the versions of a history need that can be read, and that versions up to `since` did not bring."""
-    parts = [part for part in history.lineage.parts if part.last > since]
-    blocks: list[Block] = []
-    if parts:
-        whole = merge(parts, history.reader)
-        blocks = [*whole.live, *whole.dead]
-    rows = [_kept(block, since, history.horizon) for block in blocks]
+    rows = [
+        block.table([*_COLUMNS.names, *(name for name in VECTORS if name in block.column_names)]).take(ints(places))
+        for block, places in kept_rows(history, since)
+    ]
     files = pa.concat_tables([_COLUMNS.empty_table(), *(each.select(_COLUMNS.names) for each in rows)])
     files = files.filter(pc.invert(pc.starts_with(files.column("path"), names.LOG)))
     once = files.group_by("path").aggregate([("added", "min"), ("size", "max"), ("crc32", "max")])
     once = once.rename_columns({"added_min": "added", "size_max": "size", "crc32_max": "crc32"})
-    vectors = [each for table in rows for each in _vectors(table, history.horizon)]
+    vectors = [
+        (row["added"], vector)
+        for table in rows
+        if table.num_columns > len(_COLUMNS)
+        for row in table.to_pylist()
+        for vector, _ in vectors_of(row, history.horizon)
+    ]
     return Needs(
         files=once.select(_COLUMNS.names).sort_by([("added", "ascending"), ("path", "ascending")]),
         vectors=tuple(sorted(vectors, key=lambda each: each[0])),
     )
-
-
-def _kept(block: Block, since: int, horizon: int) -> pa.Table:
-    """Files of a block that came after a version, and that are in a version which can be read."""
-    columns = [*_COLUMNS.names, "removed", *(name for name in _PLACES if name in block.column_names)]
-    table = block.table(columns)
-    lives: Any = pc.greater(table.column("removed"), scalar(horizon, pa.int64())).fill_null(True)
-    kept: Any = pc.and_(pc.greater(table.column("added"), scalar(since, pa.int64())), lives)
-    return table.filter(kept)
-
-
-def _vectors(table: pa.Table, horizon: int) -> Iterator[tuple[int, DeletionVector]]:
-    """Vectors that lie in objects: of the files, and of changes that can be asked for."""
-    for name in _PLACES:
-        if name not in table.column_names:
-            continue
-        for version, text in zip(_values(table, "added"), _values(table, name), strict=True):
-            if text is None or (name == "gone" and horizon and version <= horizon):
-                continue
-            if name == "deletes":
-                vectors: Sequence[DeletionVector | None] = (decode_vector_place(json.loads(text)),)
-            else:
-                gone = decode_gone(json.loads(text))
-                vectors = gone.deleted, gone.updated
-            yield from ((version, each) for each in vectors if each is not None and each.path is not None)
 
 
 def _values(rows: pa.Table | pa.RecordBatch, name: str) -> list[Any]:

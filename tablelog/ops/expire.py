@@ -36,7 +36,7 @@ from tablelog.log.parts import Segment
 from tablelog.log.positions import positions
 from tablelog.ops.planned import Planned
 from tablelog.parquet.sealed import open_sealed
-from tablelog.store.base import is_far
+from tablelog.store.base import exists, is_far
 from tablelog.store.in_lake import place_of
 from tablelog.store.together import together
 
@@ -143,9 +143,7 @@ class Expiry:
     def _begun(self, state: TableState) -> Iterator[int]:
         """Versions with which clones begin that have no log yet. A head for each clone."""
         for clone in state.metadata.clones.values():
-            try:
-                place_of(self._store).root.head(f"{clone.path}/{names.LOG}{names.commit(0)}")
-            except NotFoundError:
+            if not exists(place_of(self._store).root, f"{clone.path}/{names.LOG}{names.commit(0)}"):
                 yield clone.version
 
     def _first_with_rows(self, horizon: int) -> int:

@@ -25,7 +25,7 @@ from tablelog.log.followed import FollowedLog
 from tablelog.log.history import TableHistory
 from tablelog.log.positions import positions
 from tablelog.log.retained import retained
-from tablelog.store.base import is_far
+from tablelog.store.base import exists, is_far
 from tablelog.store.in_lake import place_of
 from tablelog.store.prefixed import PrefixedStore
 from tablelog.store.together import together
@@ -86,9 +86,7 @@ class Asking:
             if begun_us is not None and begun_us < before_us:
                 key = f"{clone.path}/{names.LOG}{names.commit(0)}"
                 root = place_of(self._store).root
-                try:
-                    root.head(key)
-                except NotFoundError:
+                if not exists(root, key):
                     root.put_if_absent(key, b"")
 
     def needs(self, state: TableState, actions: Collection[str], commits: Iterable[int]) -> Needs:
@@ -140,7 +138,7 @@ class Asking:
                 ) from None
             return _Lent(f"is being made from version {clone.version}")
         except FoldedError:
-            if _has_commit(store, 1):
+            if exists(store, names.LOG + names.commit(1)):
                 raise
             return _Lent("was never made", is_done=True)
         if state.metadata.table_id != clone.name:
@@ -155,14 +153,6 @@ class Asking:
 def _versions(span: Span) -> str:
     first, last = span
     return f"version {first}" if first == last else f"versions {first} to {last}"
-
-
-def _has_commit(store: ObjectStore, version: int) -> bool:
-    try:
-        store.head(names.LOG + names.commit(version))
-    except NotFoundError:
-        return False
-    return True
 
 
 @dataclass

@@ -109,7 +109,7 @@ class Merge:
     @property
     def size_bytes(self) -> int:
         """What it reads."""
-        return sum(file.size_bytes for file in self.files)
+        return size_bytes(self.files)
 
 
 @dataclass(frozen=True, slots=True)

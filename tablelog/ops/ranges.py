@@ -41,8 +41,7 @@ class Ranges:
 
 def order_field(metadata: Metadata) -> Field | None:
     """The column that comes first in a table's order; None if it has none."""
-    field_ids = [field.field_id for field in metadata.sort_order] or list(metadata.key)
-    return metadata.schema.by_id(field_ids[0]) if field_ids else None
+    return metadata.schema.by_id(metadata.order[0].field_id) if metadata.order else None
 
 
 def range_columns(metadata: Metadata, field: Field) -> list[str]:

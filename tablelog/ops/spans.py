@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import total_ordering
 from typing import TYPE_CHECKING, Any, Final
 
-from tablelog.format.actions import SortField
 from tablelog.format.layout import statistics_as
 from tablelog.format.statistics import BOUND_LENGTH_MAX, UNKNOWN
 from tablelog.format.types import is_float
@@ -14,13 +13,8 @@ from tablelog.format.types import is_float
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tablelog.format.actions import AddFile
+    from tablelog.format.actions import AddFile, SortField
     from tablelog.log.metadata import Metadata
-
-
-def order_of(metadata: Metadata) -> tuple[SortField, ...]:
-    """What compacted rows are sorted by: the sort order, else the key."""
-    return metadata.sort_order or tuple(SortField(field_id=field_id) for field_id in metadata.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +75,7 @@ def sure_span_of(file: AddFile, metadata: Metadata) -> Span:
 def _span(file: AddFile, metadata: Metadata, *, is_sure: bool) -> Span:
     lows: list[_Place] = []
     highs: list[_Place] = []
-    for each in order_of(metadata):
+    for each in metadata.order:
         field = metadata.schema.by_id(each.field_id)
         assert field is not None
         written = metadata.schemas[file.schema_id]

@@ -17,7 +17,6 @@ from tablelog.ops.policy import (
     is_to_purge,
     size_bytes,
 )
-from tablelog.ops.spans import order_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 def by_size(files: Sequence[AddFile], metadata: Metadata, policy: Policy) -> Compaction | None:
     """Small files of about one size together, and files without what is deleted of them."""
-    sorts = bool(order_of(metadata))
+    sorts = bool(metadata.order)
     small = [file for file in files if is_small(file, policy)]
     chosen = of_a_size(small, policy) if policy.tiers else _worth_it(small, policy)
     merges: list[Merge] = []
@@ -37,9 +36,10 @@ def by_size(files: Sequence[AddFile], metadata: Metadata, policy: Policy) -> Com
         is_at_home = metadata.curve or not sorts or chosen[0].partitioning_id == metadata.partitioning.id
         level = policy.level_for(size_bytes(chosen)) if is_at_home else 0
         merges.append(Merge(chosen, level, sorts))
-    cube = [file for file in files if file.level < CUBE_LEVEL and not is_small(file, policy)][:CUBE_FILES]
-    if metadata.curve and len(cube) == CUBE_FILES and size_bytes(cube) <= 2 * policy.step_bytes:
-        merges.append(Merge(tuple(cube), CUBE_LEVEL, sorts))
+    if metadata.curve:
+        cube = [file for file in files if file.level < CUBE_LEVEL and not is_small(file, policy)][:CUBE_FILES]
+        if len(cube) == CUBE_FILES and size_bytes(cube) <= 2 * policy.step_bytes:
+            merges.append(Merge(tuple(cube), CUBE_LEVEL, sorts))
     merged = {file.path for merge in merges for file in merge.files}
     merges += [Merge((file,), file.level) for file in files if is_to_purge(file) and file.path not in merged]
     return Compaction(tuple(merges)) if merges else None
@@ -80,7 +80,7 @@ def _worth_it(small: Sequence[AddFile], policy: Policy) -> tuple[AddFile, ...]:
 def moved_over(files: Sequence[AddFile], metadata: Metadata, policy: Policy) -> Compaction:
     """All of a partition of an older partitioning, split as the table is now."""
     level = CUBE_LEVEL + 1 if metadata.curve else policy.level_for(size_bytes(files))
-    return Compaction((Merge(tuple(files), level, sorts=bool(order_of(metadata))),))
+    return Compaction((Merge(tuple(files), level, sorts=bool(metadata.order)),))
 
 
 def whole_by_size(files: Sequence[AddFile], metadata: Metadata, policy: Policy) -> Compaction | None:
@@ -92,4 +92,4 @@ def whole_by_size(files: Sequence[AddFile], metadata: Metadata, policy: Policy) 
     found = tuple(file for file in files if is_small(file, policy) or file.deleted)
     if len(found) <= 1 and not any(file.is_inlined or file.deleted for file in found):
         return None
-    return Compaction((Merge(found, policy.level_for(size_bytes(found)), sorts=bool(order_of(metadata))),))
+    return Compaction((Merge(found, policy.level_for(size_bytes(found)), sorts=bool(metadata.order)),))

@@ -34,7 +34,7 @@ def partitions(state: TableState, policy: Policy, *, ordered: bool) -> list[list
         sifting = _Sifting(lambda block: _unfit(block, policy, state.metadata))
     else:
         restless = None if policy.full else _restless(state, policy)
-        sifting = _Sifting(lambda block: _inpartitions(block, restless))
+        sifting = _Sifting(lambda block: _in_partitions(block, restless))
     trees: dict[tuple[int, str | None], list[AddFile]] = defaultdict(list)
     for file in state.files_for(sifting):
         trees[_tree_of(file)].append(file)
@@ -92,7 +92,7 @@ def _unfit(block: Block, policy: Policy, metadata: Metadata) -> Column:
     return unfit
 
 
-def _inpartitions(block: Block, trees: frozenset[tuple[int, str | None]] | None) -> Column | None:
+def _in_partitions(block: Block, trees: frozenset[tuple[int, str | None]] | None) -> Column | None:
     if trees is None:
         return None
     wanted = pc.is_in(_number(block, "partitioning"), value_set=ints({number for number, _ in trees}))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from tablelog.errors import NotFoundError, TablelogError
 from tablelog.format import names
 from tablelog.log.file_rows import file_actions
-from tablelog.log.merging import merge
+from tablelog.log.retained import kept_rows
 from tablelog.ops.log_check import LogCheck, Problem
 from tablelog.parquet.contents import read_inlined, read_vectors
 from tablelog.store.base import ByteRange, is_far
@@ -144,13 +144,7 @@ def _told(place: str, look: Callable[[], object]) -> Problem | None:
 
 def _retained_files(history: TableHistory) -> Iterator[AddFile]:
     """Every file of any version that can be read."""
-    parts = history.lineage.parts
-    if not parts:
-        return
-    whole = merge(parts, history.reader)
-    for block in (*whole.live, *whole.dead):
-        ends = block.columns(("removed",))["removed"].to_pylist()
-        places = [place for place, end in enumerate(ends) if end is None or end > history.horizon]
+    for block, places in kept_rows(history):
         yield from file_actions(block, places, history.reader)
 
 

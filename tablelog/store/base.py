@@ -26,7 +26,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from tablelog.errors import InvalidError
+from tablelog.errors import InvalidError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -134,6 +134,15 @@ class Leftovers(Protocol):
 
     def sweep(self, prefix: str, older_than_us: int, *, dry_run: bool) -> int:
         """Remove unfinished writes below `prefix` last touched before `older_than_us` (µs since 1970); how many."""
+
+
+def exists(store: ObjectStore, key: str) -> bool:
+    """Whether there is an object of this name. A head."""
+    try:
+        store.head(key)
+    except NotFoundError:
+        return False
+    return True
 
 
 def local_path(store: ObjectStore, key: str) -> Path | None:

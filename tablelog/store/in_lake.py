@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from tablelog.errors import InvalidError, NotFoundError
+from tablelog.errors import InvalidError
 from tablelog.format import names
-from tablelog.store.base import local_path, offered, sweep, upload
+from tablelog.store.base import exists, local_path, offered, sweep, upload
 from tablelog.store.open import open_store
 from tablelog.store.prefixed import PrefixedStore
 
@@ -170,11 +170,8 @@ def _find_lake(url: str, storage_options: Mapping[str, Any] | None) -> Place:
             break
         above, folder = match[1], f"{match[2]}/{folder}".rstrip("/")
         root = open_store(above, storage_options)
-        try:
-            root.head(names.CATALOG + names.commit(0))
-        except NotFoundError:
-            continue
-        return Place(root, folder)
+        if exists(root, names.CATALOG + names.commit(0)):
+            return Place(root, folder)
     raise InvalidError(
         f"files of other tables are needed, and {url} lies in no lake that could have them: there is no catalog in the "
         f"{_ABOVE_MAX} folders above it; a clone cannot be moved without its lake"

@@ -21,7 +21,7 @@ from tablelog.log.state import TableState
 from tablelog.ops.compaction import choose
 from tablelog.ops.create import TableOptions, new_metadata
 from tablelog.ops.policy import is_small, thorough
-from tablelog.ops.spans import order_of, sure_span_of
+from tablelog.ops.spans import sure_span_of
 from tablelog.parquet.columns import fields_from_user_schema
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class Forest:
         for values, rows in trees.items():
             for row in rows:
                 row.written += 1
-            order = order_of(self.metadata)
+            order = self.metadata.order
             if sorts:
                 rows.sort(key=lambda row: _place(row.key), reverse=False)
                 if order[0].descending:
